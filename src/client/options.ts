@@ -1,0 +1,122 @@
+/** What callers may set on a client and on a call, and the checks of it. */
+import type { CallMetadata } from "../transport/transport.js";
+
+/** Options of a {@link PredictionClient}; unknown ones are ignored. */
+export interface ClientOptions {
+  /** Protocol, only beside `(host, port)`: a target string says it by its scheme. @defaultValue `"grpc"` */
+  readonly transport?: "grpc" | "rest" | undefined;
+  /** Time for a whole call: look-up of the signature, connect, server and decoding. @defaultValue 30_000 */
+  readonly timeoutMs?: number | undefined;
+  /** Metadata (headers) for every call; a function (tokens) is asked once per attempt. */
+  readonly metadata?: CallMetadata | (() => Promise<CallMetadata>) | undefined;
+  /** Layout of REST request bodies. @defaultValue `"column"` */
+  readonly restFormat?: "column" | "row" | undefined;
+  /** Compare inputs with the signature before sending, wherever it is known or needed anyway. @defaultValue true */
+  readonly check?: boolean | undefined;
+}
+
+/** Options that every call takes. */
+export interface CallOptions {
+  /** Time for this call. @defaultValue the client's `timeoutMs` */
+  readonly timeoutMs?: number | undefined;
+  /** Aborts the call, which then rejects with the signal's `reason`. */
+  readonly signal?: AbortSignal | undefined;
+  /** Metadata of this call; replaces the client's key by key, whatever the case of the letters. */
+  readonly metadata?: CallMetadata | undefined;
+}
+
+/** Options of {@link PredictionClient.predict}. */
+export interface PredictOptions extends CallOptions {
+  /** Names of the outputs wanted. @defaultValue all of them */
+  readonly outputFilter?: readonly string[] | undefined;
+  /** Layout of the REST request body. @defaultValue the client's `restFormat` */
+  readonly restFormat?: "column" | "row" | undefined;
+}
+
+/** Client options with all defaults filled in. */
+export interface ClientSettings {
+  readonly timeoutMs: number;
+  readonly metadata: ClientOptions["metadata"];
+  readonly restFormat: "column" | "row";
+  readonly check: boolean;
+}
+
+/** Defaults of {@link ClientOptions}. */
+export const clientDefaults = Object.freeze({ timeoutMs: 30_000, restFormat: "column", check: true } as const);
+
+/**
+ * Checked options over the defaults.
+ *
+ * @throws TypeError if an option has the wrong type.
+ * @throws RangeError if `timeoutMs` is not positive and finite.
+ */
+export function clientSettings(options: ClientOptions): ClientSettings {
+  const { timeoutMs, metadata, restFormat, check } = options;
+  if (timeoutMs !== undefined) checkTimeout(timeoutMs);
+  if (typeof metadata !== "function") checkMetadata(metadata);
+  checkRestFormat(restFormat);
+  if (check !== undefined && typeof check !== "boolean") throw new TypeError(`check: expected a boolean, got ${show(check)}`);
+  return {
+    timeoutMs: timeoutMs ?? clientDefaults.timeoutMs,
+    metadata,
+    restFormat: restFormat ?? clientDefaults.restFormat,
+    check: check ?? clientDefaults.check,
+  };
+}
+
+/**
+ * Check the options of a call.
+ *
+ * @throws TypeError if an option has the wrong type.
+ * @throws RangeError if `timeoutMs` is not positive and finite.
+ */
+export function checkCallOptions(options: PredictOptions): void {
+  if (options.timeoutMs !== undefined) checkTimeout(options.timeoutMs);
+  checkMetadata(options.metadata);
+  checkRestFormat(options.restFormat);
+  const { signal, outputFilter } = options;
+  if (signal !== undefined && typeof signal?.addEventListener !== "function") {
+    throw new TypeError(`signal: expected an AbortSignal, got ${show(signal)}`);
+  }
+  if (outputFilter !== undefined && !(Array.isArray(outputFilter) && outputFilter.every((name) => typeof name === "string"))) {
+    throw new TypeError(`outputFilter: expected an array of names, got ${show(outputFilter)}`);
+  }
+}
+
+/** The client's and the call's metadata as one; a key of the call hides the client's, whatever the case of its letters. */
+export function mergeMetadata(
+  client: ClientOptions["metadata"],
+  call: CallMetadata | undefined,
+): CallMetadata | (() => Promise<CallMetadata>) | undefined {
+  if (client === undefined || call === undefined) return call ?? client;
+  if (typeof client === "function") return async () => mergeRecords(await client(), call);
+  return mergeRecords(client, call);
+}
+
+function mergeRecords(client: CallMetadata, call: CallMetadata): CallMetadata {
+  const own = new Set(Object.keys(call).map((key) => key.toLowerCase()));
+  return Object.fromEntries([...Object.entries(client).filter(([key]) => !own.has(key.toLowerCase())), ...Object.entries(call)]);
+}
+
+function checkTimeout(timeoutMs: unknown): void {
+  if (typeof timeoutMs !== "number") throw new TypeError(`timeoutMs: expected a number, got ${show(timeoutMs)}`);
+  if (!(timeoutMs > 0 && Number.isFinite(timeoutMs))) {
+    throw new RangeError(`timeoutMs: expected a positive, finite number of milliseconds, got ${timeoutMs}`);
+  }
+}
+
+function checkMetadata(metadata: unknown): void {
+  if (metadata !== undefined && (typeof metadata !== "object" || metadata === null || Array.isArray(metadata))) {
+    throw new TypeError(`metadata: expected a record of values by key, got ${show(metadata)}`);
+  }
+}
+
+function checkRestFormat(restFormat: unknown): void {
+  if (restFormat !== undefined && restFormat !== "column" && restFormat !== "row") {
+    throw new TypeError(`restFormat: expected "column" or "row", got ${show(restFormat)}`);
+  }
+}
+
+function show(value: unknown): string {
+  return typeof value === "string" ? JSON.stringify(value) : value === null ? "null" : typeof value;
+}

@@ -1,0 +1,94 @@
+/** The one cache of signatures: a model's metadata is fetched once for all who need it. */
+import type { ModelSpec } from "../model-spec.js";
+import type { ModelMetadata } from "../transport/transport.js";
+import { settleWithin, type WaitLimits } from "./settle-within.js";
+
+/** What a {@link SignatureCache} is made from. */
+export interface SignatureCacheOptions {
+  /** Age at which the entry of a model without a pinned version is fetched again; `Infinity` where answers tell the version. */
+  readonly maxAgeMs: number;
+  /** Clock, in milliseconds. */
+  readonly now: () => number;
+}
+
+/** Metadata as it was fetched. */
+export interface CachedMetadata {
+  readonly metadata: ModelMetadata;
+  /** When the fetch began, by the cache's clock: changes on the server since then may be missing. */
+  readonly startedAt: number;
+}
+
+/** One fetch that several callers may wait for. */
+interface Flight {
+  readonly startedAt: number;
+  readonly result: Promise<CachedMetadata>;
+}
+
+/** Who waits for an entry, and how new it has to be. */
+export interface Wanted extends WaitLimits {
+  /** Start of the oldest fetch that will do. @defaultValue any */
+  readonly notBefore?: number | undefined;
+  /** Fetch the metadata, with limits of its own: the caller that began the fetch may leave before it ends. */
+  readonly fetch: () => Promise<ModelMetadata>;
+  readonly onDeadline: () => Error;
+}
+
+/** Metadata by model name, version and label. Failed fetches are not kept. */
+export class SignatureCache {
+  readonly #entries = new Map<string, CachedMetadata>();
+  readonly #flights = new Map<string, Flight>();
+  readonly #options: SignatureCacheOptions;
+
+  constructor(options: SignatureCacheOptions) {
+    this.#options = options;
+  }
+
+  /** The metadata of a model where it is known and not too old. */
+  peek(spec: ModelSpec): CachedMetadata | undefined {
+    const entry = this.#entries.get(keyOf(spec));
+    if (entry === undefined) return undefined;
+    const expires = spec.version === undefined && this.#options.now() - entry.startedAt >= this.#options.maxAgeMs;
+    return expires ? undefined : entry;
+  }
+
+  /** The metadata of a model, from the cache, from a fetch that is under way, or from a new one. */
+  async get(spec: ModelSpec, wanted: Wanted): Promise<CachedMetadata> {
+    const notBefore = wanted.notBefore ?? Number.NEGATIVE_INFINITY;
+    const entry = this.peek(spec);
+    if (entry !== undefined && entry.startedAt >= notBefore) return entry;
+    const running = this.#flights.get(keyOf(spec));
+    const flight = running !== undefined && running.startedAt >= notBefore ? running : this.#start(spec, wanted.fetch);
+    return settleWithin(flight.result, wanted, wanted.onDeadline);
+  }
+
+  /** Forget a model, and what fetches that are under way will say of it. */
+  drop(spec: ModelSpec): void {
+    this.#entries.delete(keyOf(spec));
+    this.#flights.delete(keyOf(spec));
+  }
+
+  #start(spec: ModelSpec, fetch: () => Promise<ModelMetadata>): Flight {
+    const key = keyOf(spec);
+    const startedAt = this.#options.now();
+    // `then` never calls back before `flight` is set.
+    const isLatest = (): boolean => this.#flights.get(key) === flight;
+    const result = fetch()
+      .then((metadata) => {
+        const entry: CachedMetadata = { metadata, startedAt };
+        if (isLatest()) this.#entries.set(key, entry);
+        return entry;
+      })
+      .finally(() => {
+        if (isLatest()) this.#flights.delete(key);
+      });
+    const flight: Flight = { startedAt, result };
+    this.#flights.set(key, flight);
+    // All who waited may have left by the time it fails.
+    result.catch(() => undefined);
+    return flight;
+  }
+}
+
+function keyOf(spec: ModelSpec): string {
+  return JSON.stringify([spec.name, spec.version?.toString() ?? null, spec.versionLabel ?? null]);
+}

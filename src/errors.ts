@@ -1,0 +1,228 @@
+/**
+ * The one error family of this package.
+ *
+ * Every failure that a caller may want to branch on is a {@link ServingError} with a canonical gRPC code name, whichever transport
+ * produced it. Wrong option or argument types stay plain `TypeError` / `RangeError`.
+ */
+
+/** Canonical gRPC status code names, each at the index of its number. */
+export const statusCodes = [
+  "OK",
+  "CANCELLED",
+  "UNKNOWN",
+  "INVALID_ARGUMENT",
+  "DEADLINE_EXCEEDED",
+  "NOT_FOUND",
+  "ALREADY_EXISTS",
+  "PERMISSION_DENIED",
+  "RESOURCE_EXHAUSTED",
+  "FAILED_PRECONDITION",
+  "ABORTED",
+  "OUT_OF_RANGE",
+  "UNIMPLEMENTED",
+  "INTERNAL",
+  "UNAVAILABLE",
+  "DATA_LOSS",
+  "UNAUTHENTICATED",
+] as const;
+
+/** A canonical gRPC status code name. */
+export type StatusCode = (typeof statusCodes)[number];
+
+/** The code name of a gRPC status number; `UNKNOWN` for numbers outside 0..16. */
+export function statusCodeFromNumber(code: number): StatusCode {
+  return statusCodes[code] ?? "UNKNOWN";
+}
+
+/** Found on errors of every copy of this package, so that two installed versions understand each other. */
+const brand: unique symbol = Symbol.for("tfserving.ServingError") as never;
+
+/** What every error of this family is made from. */
+export interface ServingErrorOptions {
+  /** Canonical gRPC code name. */
+  code: StatusCode;
+  /** Whether the same call may succeed when it is sent again. @defaultValue false */
+  retryable?: boolean;
+  /** What the caller can do about it. */
+  hint?: string | undefined;
+  /** The error underneath. */
+  cause?: unknown;
+}
+
+/** Base of all errors this package throws for a failed call, tensor, signature or file. */
+export class ServingError extends Error {
+  /** Class name, stable across copies of the package. */
+  override readonly name: string = "ServingError";
+  /** Canonical gRPC code name, such as `NOT_FOUND`. */
+  readonly code: StatusCode;
+  /** Whether the same call may succeed when it is sent again. */
+  readonly retryable: boolean;
+  /** What the caller can do about it, where that is known. */
+  declare readonly hint?: string;
+
+  constructor(message: string, options: ServingErrorOptions) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    Object.defineProperty(this, brand, { value: true });
+    this.code = options.code;
+    this.retryable = options.retryable ?? false;
+    if (options.hint !== undefined) this.hint = options.hint;
+  }
+}
+
+/** Which model a call was about, as it stands in errors. */
+export interface ErrorModelSpec {
+  readonly name: string;
+  readonly version?: number | bigint | undefined;
+  readonly versionLabel?: string | undefined;
+  readonly signatureName?: string | undefined;
+}
+
+/** What an {@link RpcError} is made from. */
+export interface RpcErrorOptions extends ServingErrorOptions {
+  /** RPC name in camelCase, such as `predict`. */
+  method: string;
+  /** The model that was asked. */
+  modelSpec?: ErrorModelSpec | undefined;
+  /** Address of the server that was asked, such as `localhost:8500`. */
+  endpoint: string;
+  /** Which transport carried the call: `grpc`, `rest`, `in-memory`... */
+  transport: string;
+  /** The server's own words, or those of the connection library. */
+  serverMessage: string;
+}
+
+/** A call that the server or the connection to it refused. */
+export class RpcError extends ServingError {
+  override readonly name = "RpcError";
+  /** The model that was asked, where the call named one. */
+  declare readonly modelSpec?: ErrorModelSpec;
+  /** Address of the server that was asked. */
+  readonly endpoint: string;
+  /** Which transport carried the call. */
+  readonly transport: string;
+  /** The server's own words. */
+  readonly serverMessage: string;
+
+  constructor(options: RpcErrorOptions) {
+    const model = options.modelSpec === undefined ? "" : ` ${formatModelSpec(options.modelSpec)}`;
+    const hint = options.hint ?? hintFor(options.code, options.serverMessage);
+    super(`${options.code}: ${options.method}${model}: ${options.serverMessage}`, {
+      ...options,
+      retryable: options.retryable ?? isRetryable(options.code, options.serverMessage),
+      hint,
+    });
+    if (options.modelSpec !== undefined) this.modelSpec = options.modelSpec;
+    this.endpoint = options.endpoint;
+    this.transport = options.transport;
+    this.serverMessage = options.serverMessage;
+  }
+}
+
+/** Values that cannot be a tensor: wrong count, range, fraction, shape or undecodable bytes. */
+export class TensorError extends ServingError {
+  override readonly name = "TensorError";
+
+  constructor(message: string, options: { cause?: unknown; hint?: string } = {}) {
+    super(message, { code: "INVALID_ARGUMENT", ...options });
+  }
+}
+
+/** Inputs that do not fit the model's signature; the message and `differences` list every mismatch. */
+export class SignatureError extends ServingError {
+  override readonly name = "SignatureError";
+  /** One sentence for each mismatch. */
+  readonly differences: readonly string[];
+
+  constructor(subject: string, differences: readonly string[]) {
+    super(`INVALID_ARGUMENT: ${subject}: ${differences.join("; ")}`, { code: "INVALID_ARGUMENT" });
+    this.differences = differences;
+  }
+}
+
+/** A file or text that cannot be read as what it claims to be. */
+export class FormatError extends ServingError {
+  override readonly name = "FormatError";
+  /** Byte offset in a binary format. */
+  declare readonly offset?: number;
+  /** 1-based line in a text format. */
+  declare readonly line?: number;
+  /** 1-based column in a text format. */
+  declare readonly column?: number;
+
+  constructor(message: string, options: { offset?: number; line?: number; column?: number; cause?: unknown } = {}) {
+    super(message, { code: "DATA_LOSS", cause: options.cause });
+    if (options.offset !== undefined) this.offset = options.offset;
+    if (options.line !== undefined) this.line = options.line;
+    if (options.column !== undefined) this.column = options.column;
+  }
+}
+
+/** The classes of the family by name. */
+interface ServingErrorByName {
+  ServingError: ServingError;
+  RpcError: RpcError;
+  TensorError: TensorError;
+  SignatureError: SignatureError;
+  FormatError: FormatError;
+}
+
+/**
+ * Whether a caught value belongs to this family, and to one class of it when `name` is given.
+ *
+ * Works on errors made by another copy of the package, where `instanceof` does not.
+ */
+export function isServingError(error: unknown): error is ServingError;
+export function isServingError<N extends keyof ServingErrorByName>(error: unknown, name: N): error is ServingErrorByName[N];
+export function isServingError(error: unknown, name?: string): boolean {
+  if (typeof error !== "object" || error === null || !(brand in error)) return false;
+  return name === undefined || name === "ServingError" || (error as { name?: unknown }).name === name;
+}
+
+/** A model spec as it stands in messages: `name`, `name:3` or `name@label`. */
+export function formatModelSpec(spec: ErrorModelSpec): string {
+  if (spec.version !== undefined) return `${spec.name}:${spec.version}`;
+  if (spec.versionLabel !== undefined) return `${spec.name}@${spec.versionLabel}`;
+  return spec.name;
+}
+
+/** RESOURCE_EXHAUSTED has several causes; only this one passes by waiting (facts traps 20, 21). */
+const threadPoolExhausted = "Server Threadpool Exhausted";
+
+/** Whether sending the same call again can help, judged by code and text because one code has several causes. */
+export function isRetryable(code: StatusCode, serverMessage: string): boolean {
+  if (code === "UNAVAILABLE") return true;
+  return code === "RESOURCE_EXHAUSTED" && serverMessage.includes(threadPoolExhausted);
+}
+
+/** Known server texts and what to do about them. */
+const hints: readonly { text: RegExp; hint: string }[] = [
+  {
+    text: /^Servable not found for request/,
+    hint: "the server has no such model or version loaded: check the name, --model_config_file and getModelStatus",
+  },
+  {
+    text: /^Unrecognized servable version label/,
+    hint: "the label is not in the server's version_labels for this model (an unknown model gives the same text)",
+  },
+  {
+    text: /^Serving signature (key|name): ?"|^Serving signature key "|^No signature was found with the name/,
+    hint: "the model has no signature of this name: getModelMetadata lists them",
+  },
+  {
+    text: /^Server Threadpool Exhausted/,
+    hint: "the server runs grpc_max_threads - 1 calls at a time: send fewer at once or raise --grpc_max_threads",
+  },
+  {
+    text: /^(Could not find any versions of model|Could not find version)/,
+    hint: "the server does not know this model or version (a model just added appears at the next file system poll)",
+  },
+  {
+    text: /ECONNREFUSED|No connection established/,
+    hint: "nothing listens there: TensorFlow Serving opens its ports only after all models have loaded (gRPC 8500, REST 8501 by default)",
+  },
+];
+
+/** What a caller can do about a known server text. */
+function hintFor(_code: StatusCode, serverMessage: string): string | undefined {
+  return hints.find(({ text }) => text.test(serverMessage))?.hint;
+}

@@ -1,0 +1,214 @@
+/**
+ * What every front of the server does with a request: find the servable, check, run, check the answer.
+ *
+ * Order, codes and texts are those of TensorFlow Serving 2.20.0 (`predict_util.cc`, `get_model_metadata_impl.cc`).
+ */
+import { isServingError, type ServingError } from "../errors.js";
+import { defaultSignatureName, type ModelSpec } from "../model-spec.js";
+import type { Signature } from "../signature.js";
+import type { DType, UnsupportedDType } from "../tensor/dtype.js";
+import { type AnyTensor, tensor } from "../tensor/tensor.js";
+import type { ModelMetadata, PredictResult, TensorMap } from "../transport/transport.js";
+import { type ModelManager, refusal, type ServableHandle } from "./model-manager.js";
+import { tensorsFromOutputs } from "./servable.js";
+
+/** An input that was sent: a tensor, or one whose dtype this package has no tensors for but TensorFlow has. */
+export type SentInput = AnyTensor | { readonly dtype: UnsupportedDType };
+
+/** The inputs of a request, decoded one by one because refusals come in that order. */
+export interface SentInputs {
+  readonly names: readonly string[];
+  /** @throws TensorError if the input cannot be decoded. */
+  decode(name: string): SentInput;
+}
+
+/** Longest delay of a timer; a deadline further away needs none. */
+const maxTimerMs = 2 ** 31 - 1;
+
+/** The short names TensorFlow prints for dtypes, where they are not ours. */
+const tensorFlowNames: Readonly<Record<string, string>> = { float32: "float", float64: "double", float16: "half" };
+
+/** A dtype as TensorFlow's messages name it. */
+export function tensorFlowDType(dtype: DType | UnsupportedDType): string {
+  return tensorFlowNames[dtype] ?? dtype;
+}
+
+/** Signature of a servable, by own names only. */
+export function findSignature(handle: ServableHandle, name: string): Signature | undefined {
+  const { signatures } = handle.servable;
+  return Object.hasOwn(signatures, name) ? signatures[name] : undefined;
+}
+
+/**
+ * Answer a Predict call as gRPC does.
+ *
+ * @param deadline - In milliseconds of `performance.now()`; infinite for none.
+ * @throws ServingError as the real server answers.
+ */
+export async function predict(
+  manager: ModelManager,
+  spec: ModelSpec,
+  sent: SentInputs,
+  options: { readonly outputFilter: readonly string[]; readonly deadline: number },
+): Promise<PredictResult> {
+  const handle = manager.resolve(spec);
+  const signatureName = spec.signatureName || defaultSignatureName;
+  const signature = findSignature(handle, signatureName);
+  if (signature === undefined) throw refusal("FAILED_PRECONDITION", `Serving signature key "${signatureName}" not found.`);
+  const inputs = collectInputs(signatureName, signature, sent);
+  checkOutputFilter(signature, options.outputFilter);
+  return run(handle, signatureName, inputs, options);
+}
+
+/**
+ * Run a servable on inputs that are complete.
+ *
+ * @throws ServingError if a dtype differs, the deadline passes, the servable fails, or its answer does not fit the signature.
+ */
+export async function run(
+  handle: ServableHandle,
+  signatureName: string,
+  inputs: Readonly<Record<string, SentInput>>,
+  options: { readonly outputFilter: readonly string[]; readonly deadline: number },
+): Promise<PredictResult> {
+  const signature = findSignature(handle, signatureName) as Signature;
+  checkDTypes(signature, inputs);
+  // Their dtypes are those of the signature now, so all of them are tensors.
+  const answer = await call(handle, signatureName, inputs as TensorMap, options.deadline);
+  const wanted = options.outputFilter.length > 0 ? options.outputFilter : Object.keys(signature.outputs);
+  const subject = `model "${handle.name}" version ${handle.version}, signature "${signatureName}"`;
+  return {
+    outputs: tensorsFromOutputs(answer, signature, wanted, subject),
+    modelSpec: { name: handle.name, version: handle.version, signatureName },
+  };
+}
+
+/** Signatures of the model a spec means. */
+export function modelMetadata(manager: ModelManager, spec: ModelSpec): ModelMetadata {
+  const { name, version, servable } = manager.resolve(spec);
+  return { modelSpec: { name, version }, signatures: Object.assign(Object.create(null), servable.signatures) };
+}
+
+function collectInputs(signatureName: string, signature: Signature, sent: SentInputs): Record<string, SentInput> {
+  const expected = Object.keys(signature.inputs);
+  const defaults = expected.filter((name) => signature.inputs[name]?.default !== undefined);
+  if (sent.names.length > expected.length || (sent.names.length < expected.length && defaults.length === 0)) {
+    throw refusal("INVALID_ARGUMENT", sizeMismatch(sent.names, expected));
+  }
+  const inputs: Record<string, SentInput> = Object.create(null);
+  const used: string[] = [];
+  for (const name of expected) {
+    if (sent.names.includes(name)) {
+      inputs[name] = decode(sent, name);
+      used.push(name);
+      continue;
+    }
+    const value = signature.inputs[name]?.default;
+    if (value === undefined) {
+      const feed = `${name}(feed name: ${signatureName}_${name}:0)`;
+      throw refusal(
+        "INVALID_ARGUMENT",
+        `Signature input alias: ${feed} not found in request and no default value provided. ` +
+          `Inputs expected to be in the request {${sorted(sent.names)}}, or default input alias set: ${sorted(defaults)}`,
+      );
+    }
+    inputs[name] = copyTensor(value);
+  }
+  if (used.length !== sent.names.length) {
+    const text = `Inputs contains invalid name. Used request inputs: ${sorted(used)}, request input: ${sorted(sent.names)}`;
+    throw refusal("INVALID_ARGUMENT", text);
+  }
+  return inputs;
+}
+
+function sizeMismatch(sent: readonly string[], expected: readonly string[]): string {
+  const extra = sorted(sent.filter((name) => !expected.includes(name)));
+  const missing = sorted(expected.filter((name) => !sent.includes(name)));
+  return (
+    `input size does not match signature: ${sent.length}!=${expected.length} len({${sorted(sent)}}) != len({${sorted(expected)}}). ` +
+    `Sent extra: {${extra}}. Missing but required: {${missing}}.`
+  );
+}
+
+function decode(sent: SentInputs, name: string): SentInput {
+  try {
+    return sent.decode(name);
+  } catch (cause) {
+    throw refusal("INVALID_ARGUMENT", `tensor parsing error: ${name}`, cause);
+  }
+}
+
+function checkOutputFilter(signature: Signature, outputFilter: readonly string[]): void {
+  const seen = new Set<string>();
+  for (const name of outputFilter) {
+    if (!Object.hasOwn(signature.outputs, name)) {
+      const known = sorted(Object.keys(signature.outputs));
+      const text = `output tensor alias not found in signature: ${name} Outputs expected to be in the set {${known}}.`;
+      throw refusal("INVALID_ARGUMENT", text);
+    }
+    if (seen.has(name)) throw refusal("INVALID_ARGUMENT", `duplicate output tensor alias: ${name}`);
+    seen.add(name);
+  }
+}
+
+/** The graph counts its arguments in the order of their names. */
+function checkDTypes(signature: Signature, inputs: Readonly<Record<string, SentInput>>): void {
+  for (const [index, name] of Object.keys(inputs).sort(byBytes).entries()) {
+    const want = signature.inputs[name]?.dtype;
+    const got = inputs[name]?.dtype;
+    if (want === undefined || got === undefined || want === got) continue;
+    const text = `Expects arg[${index}] to be ${tensorFlowDType(want)} but ${tensorFlowDType(got)} is provided`;
+    throw refusal("INVALID_ARGUMENT", text);
+  }
+}
+
+/** The servable's answer, or DEADLINE_EXCEEDED when that comes first; the servable is told by its signal. */
+async function call({ servable, version }: ServableHandle, signatureName: string, inputs: TensorMap, deadline: number): Promise<unknown> {
+  const controller = new AbortController();
+  const remainingMs = deadline - performance.now();
+  let timer: NodeJS.Timeout | undefined;
+  const expired = new Promise<never>((_resolve, reject) => {
+    if (remainingMs > maxTimerMs) return;
+    timer = setTimeout(
+      () => {
+        const error = refusal("DEADLINE_EXCEEDED", "Timed out waiting for notification");
+        // First the call, then the signal: what the servable makes of its abort must not become the answer.
+        reject(error);
+        controller.abort(error);
+      },
+      Math.max(0, remainingMs),
+    );
+  });
+  const invoke = async () => servable.predict(inputs, { signatureName, version, signal: controller.signal });
+  try {
+    return await Promise.race([expired, invoke()]);
+  } catch (error) {
+    throw servableFailure(error);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** A servable's error as the answer to the call: errors of this package keep their code, all others are INTERNAL. */
+function servableFailure(error: unknown): ServingError {
+  if (isServingError(error) && error.code !== "OK") {
+    return refusal(error.code, isServingError(error, "RpcError") ? error.serverMessage : error.message, error);
+  }
+  return refusal("INTERNAL", error instanceof Error ? error.message : String(error), error);
+}
+
+/** A tensor with memory of its own. */
+export function copyTensor<T extends AnyTensor>(source: T): T;
+export function copyTensor(source: AnyTensor): AnyTensor {
+  const values = source.dtype === "string" ? source.values.map((bytes) => bytes.slice()) : source.values.slice();
+  return tensor(source.dtype, source.shape, values as never) as AnyTensor;
+}
+
+function sorted(names: readonly string[]): string {
+  return [...names].sort(byBytes).join(",");
+}
+
+/** The order of std::set<std::string>. */
+function byBytes(a: string, b: string): number {
+  return Buffer.compare(Buffer.from(a), Buffer.from(b));
+}

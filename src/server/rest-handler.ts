@@ -1,0 +1,209 @@
+/** The REST front: paths, verbs, bodies and status codes as in TensorFlow Serving 2.20.0 (`http_rest_api_handler.cc`, `http_server.cc`). */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { Duplex } from "node:stream";
+import { promisify } from "node:util";
+import { gunzip } from "node:zlib";
+import { isServingError, type StatusCode } from "../errors.js";
+import { defaultSignatureName, type ModelSpec } from "../model-spec.js";
+import { inputsFromJson, parsePredictBody } from "./json-request.js";
+import { errorJson, metadataJson, predictJson, statusJson } from "./json-response.js";
+import { type ModelManager, refusal } from "./model-manager.js";
+import { findSignature, modelMetadata, run } from "./predict-service.js";
+import type { BinaryString } from "./pretty-json.js";
+
+/** `--rest_api_timeout_in_ms` of the real server. */
+const predictTimeoutMs = 30_000;
+
+const maxBodyBytes = 1024 ** 3;
+const maxInflatedBytes = 100 * 1024 ** 2;
+const maxHeaderBytes = 256 * 1024;
+
+/** What the real server answers for a code; the others are 500. */
+const httpStatuses: Partial<Record<StatusCode, number>> = {
+  INVALID_ARGUMENT: 400,
+  FAILED_PRECONDITION: 400,
+  OUT_OF_RANGE: 400,
+  UNAUTHENTICATED: 401,
+  PERMISSION_DENIED: 403,
+  NOT_FOUND: 404,
+  ALREADY_EXISTS: 409,
+  ABORTED: 409,
+  RESOURCE_EXHAUSTED: 429,
+  CANCELLED: 499,
+  UNIMPLEMENTED: 501,
+  UNAVAILABLE: 503,
+  DEADLINE_EXCEEDED: 504,
+};
+
+/** Reason phrases of libevent. */
+const reasons: Readonly<Record<number, string>> = {
+  200: "OK",
+  400: "Bad Request",
+  401: "Unauthorized",
+  403: "Forbidden",
+  404: "Not Found",
+  409: "Conflict",
+  413: "Request Entity Too Large",
+  417: "Expectation Failed",
+  429: "Client Error",
+  499: "Client Error",
+  500: "Internal Server Error",
+  501: "Not Implemented",
+  503: "Service Unavailable",
+  504: "Gateway Time-out",
+};
+
+const methods: ReadonlySet<string> = new Set(["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"]);
+
+// The whole target has to match, a query string included; letter case does not count, except in the verbs.
+const postPath = /^\/v1\/models\/([^/:]+)(?:\/versions\/(\d+)|\/labels\/([^/:]+))?:(classify|regress|predict)$/i;
+const getPath = /^\/v1\/models(?:\/([^/:]+))?(?:\/versions\/(\d+)|\/labels\/([^/:]+))?(\/metadata)?$/i;
+
+const maxInt64 = 2n ** 63n - 1n;
+
+interface Answer {
+  readonly status: number;
+  readonly type: string;
+  readonly body: BinaryString;
+  /** Whether the connection ends with it. */
+  readonly close?: boolean;
+}
+
+/** An HTTP server that answers for the models, not yet listening. */
+export function createRestServer(manager: ModelManager): Server {
+  const server = createServer(
+    { maxHeaderSize: maxHeaderBytes, requireHostHeader: false, keepAliveTimeout: 0, requestTimeout: 0 },
+    (request, response) => {
+      respond(manager, request).then(
+        // A server that is closing ends each connection with the answer to its last request.
+        (answer) => send(response, server.listening ? answer : { ...answer, close: true }),
+        // The connection broke while the body came in: nobody is left to answer.
+        () => response.destroy(),
+      );
+    },
+  );
+  server.on("checkExpectation", (_request: IncomingMessage, response: ServerResponse) => send(response, html(417)));
+  server.on("connect", (_request: IncomingMessage, socket: Duplex) => endRaw(socket, 501));
+  server.on("clientError", (error: NodeJS.ErrnoException, socket: Duplex) => {
+    if (!socket.writable) socket.destroy();
+    else endRaw(socket, error.code === "HPE_INVALID_METHOD" ? 501 : 400);
+  });
+  return server;
+}
+
+async function respond(manager: ModelManager, request: IncomingMessage): Promise<Answer> {
+  const { method = "" } = request;
+  // A proxy's form of the target, which names the server too.
+  const url = (request.url ?? "").replace(/^https?:\/\/[^/]*/i, "");
+  if (!methods.has(method)) return html(501);
+  if (/[^\x21-\x7e]|%(?![0-9a-f]{2})/i.test(url)) return html(400);
+  if (!/^\/v1\//i.test(url)) return html(404);
+  const body = await readBody(request);
+  if (body === undefined) return html(413);
+  if (method === "OPTIONS") {
+    const allowed = /https?:\/\//.test(request.headers.origin ?? "");
+    return { status: allowed ? 200 : 400, type: "text/html; charset=ISO-8859-1", body: "" };
+  }
+  try {
+    const text = await answerCall(manager, { method, url }, await inflated(request, body));
+    // Only a version beyond int64 has no text.
+    return { status: text === "" ? 400 : 200, type: "application/json", body: text };
+  } catch (error) {
+    const { code, message } = isServingError(error) ? error : refusal("INTERNAL", error instanceof Error ? error.message : String(error));
+    return { status: httpStatuses[code] ?? 500, type: "application/json", body: errorJson(message) };
+  }
+}
+
+async function answerCall(
+  manager: ModelManager,
+  { method, url }: { method: string; url: string },
+  body: Uint8Array,
+): Promise<BinaryString> {
+  const match = method === "POST" ? postPath.exec(url) : method === "GET" ? getPath.exec(url) : null;
+  const tail = match?.[4];
+  // Capitals match the path but are no verb; `/METADATA` asks for the status.
+  if (match === null || (method === "POST" && tail !== tail?.toLowerCase()))
+    throw refusal("INVALID_ARGUMENT", `Malformed request: ${method} ${url}`);
+  if (match[2] !== undefined && BigInt(match[2]) > maxInt64) return "";
+  const spec = specFrom(match);
+  if (method === "GET") {
+    if (spec.name === "") throw refusal("INVALID_ARGUMENT", "Missing model name in request.");
+    return tail === "/metadata" ? metadataJson(modelMetadata(manager, spec)) : statusJson(manager.statuses(spec));
+  }
+  if (tail !== "predict") throw refusal("UNIMPLEMENTED", `The embedded server does not serve ${tail}.`);
+  return predict(manager, spec, body);
+}
+
+async function predict(manager: ModelManager, spec: ModelSpec, bytes: Uint8Array): Promise<BinaryString> {
+  const body = parsePredictBody(bytes);
+  const handle = manager.resolve(spec);
+  const signatureName = body.signatureName || defaultSignatureName;
+  const signature = findSignature(handle, signatureName);
+  if (signature === undefined) throw refusal("INVALID_ARGUMENT", `Serving signature name: "${signatureName}" not found in signature def`);
+  const { format, inputs } = inputsFromJson(body, signature);
+  const { outputs } = await run(handle, signatureName, inputs, { outputFilter: [], deadline: performance.now() + predictTimeoutMs });
+  return predictJson(outputs, format);
+}
+
+function specFrom([, name, version, label]: RegExpExecArray): ModelSpec {
+  const decoded = name === undefined ? "" : percentDecoded(name);
+  if (version !== undefined) return { name: decoded, version: BigInt(version) };
+  return label === undefined ? { name: decoded } : { name: decoded, versionLabel: percentDecoded(label) };
+}
+
+/** Bytes that are no UTF-8 become replacement characters, so that they name no model. */
+function percentDecoded(text: string): string {
+  const bytes = text.replace(/%(..)/g, (_match, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
+  return Buffer.from(bytes, "latin1").toString();
+}
+
+/** The body, or nothing if it is too large. */
+async function readBody(request: IncomingMessage): Promise<Buffer | undefined> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  // A body that is too large still gets its answer, so the connection has to outlive the loop.
+  for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+    length += chunk.length;
+    if (length > maxBodyBytes) return undefined;
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks, length);
+}
+
+const gunzipAsync = promisify(gunzip);
+
+/** A body without its gzip; as in the real server one that cannot be inflated counts as empty. */
+async function inflated(request: IncomingMessage, body: Buffer): Promise<Uint8Array> {
+  if (!String(request.headers["content-encoding"] ?? "").includes("gzip")) return body;
+  try {
+    const bytes = await gunzipAsync(body, { maxOutputLength: maxInflatedBytes });
+    // The real server goes by the size in the trailer, which with several members is that of the last.
+    return body.readUInt32LE(body.length - 4) === bytes.length ? bytes : new Uint8Array(0);
+  } catch {
+    // A zlib error or a size over the limit: the answer says that the document is empty.
+    return new Uint8Array(0);
+  }
+}
+
+function send(response: ServerResponse, { status, type, body, close }: Answer): void {
+  if (close === true) response.setHeader("Connection", "close");
+  // The real server names the connection only where it closes it.
+  else if (response.shouldKeepAlive) response.removeHeader("Connection");
+  response.writeHead(status, reasons[status], { "Content-Type": type, "Content-Length": body.length });
+  response.end(body, "latin1");
+}
+
+/** The pages of libevent, for what never reaches the API. */
+function html(status: number): Answer {
+  const reason = reasons[status];
+  const body = `<HTML><HEAD>\n<TITLE>${status} ${reason}</TITLE>\n</HEAD><BODY>\n<H1>${reason}</H1>\n</BODY></HTML>\n`;
+  return { status, type: "text/html", body, close: true };
+}
+
+/** Answer on a connection whose bytes were no request that Node.js takes. */
+function endRaw(socket: Duplex, status: number): void {
+  const { type, body } = html(status);
+  socket.end(
+    `HTTP/1.1 ${status} ${reasons[status]}\r\nContent-Type: ${type}\r\nConnection: close\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+  );
+}

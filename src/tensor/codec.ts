@@ -1,0 +1,425 @@
+/**
+ * Tensor <-> TensorProto bytes, by hand: the hot path of every call.
+ *
+ * Field numbers: tensorflow/core/framework/tensor.proto and tensor_shape.proto. The rules of decoding are those of TensorFlow's
+ * `Tensor::FromProto` (tensorflow/core/framework/tensor.cc, 2.20.0). Numbers are copied once in each direction, whole arrays at a time.
+ */
+import { isServingError, TensorError } from "../errors.js";
+import { type DType, dtypeFromWire, dtypes, isDType } from "./dtype.js";
+import { elementCount, formatShape, maxRank } from "./shape.js";
+import { type AnyTensor, tensor } from "./tensor.js";
+import { fieldSize, varintSize, WireReader, writeFieldHead, writeVarint } from "./wire.js";
+
+type NumericDType = Exclude<DType, "string">;
+type NumericValues = InstanceType<(typeof dtypes)[NumericDType]["array"]>;
+
+/**
+ * How many bytes the values of one message may grow beyond what was sent, by repeating the last value of short lists: 64 MiB.
+ *
+ * TensorFlow has no such limit: 30 bytes from the network then claim gigabytes.
+ */
+export const maxExpansionBytes = 64 * 1024 * 1024;
+
+/** What is left of {@link maxExpansionBytes}; the tensors of one message share one. */
+export interface ExpansionBudget {
+  left: number;
+}
+
+/** The budget of a new message. */
+export function expansionBudget(): ExpansionBudget {
+  return { left: maxExpansionBytes };
+}
+
+const hostIsLittleEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
+
+const tags = { dtype: 0x08, shape: 0x12, content: 0x22, stringVal: 0x42, dim: 0x12, dimSize: 0x08 } as const;
+
+// Encoding
+
+/** Bytes that {@link encodeTensor} writes. */
+export function encodedTensorSize(source: AnyTensor): number {
+  return 2 + fieldSize(shapeSize(source.shape)) + valuesSize(source);
+}
+
+/**
+ * Write a tensor as a TensorProto: numbers as `tensor_content`, strings as `string_val`.
+ *
+ * @param target - Has room for {@link encodedTensorSize} bytes at `at`.
+ * @returns The position behind the message.
+ */
+export function encodeTensor(source: AnyTensor, target: Uint8Array, at: number): number {
+  target[at] = tags.dtype;
+  target[at + 1] = dtypes[source.dtype].wire;
+  let position = writeFieldHead(target, at + 2, tags.shape, shapeSize(source.shape));
+  for (const dim of source.shape) {
+    position = writeFieldHead(target, position, tags.dim, dimSize(dim));
+    if (dim > 0) {
+      target[position] = tags.dimSize;
+      position = writeVarint(target, position + 1, dim);
+    }
+  }
+  if (source.dtype === "string") {
+    for (const value of source.values) {
+      position = writeFieldHead(target, position, tags.stringVal, value.length);
+      target.set(value, position);
+      position += value.length;
+    }
+    return position;
+  }
+  const { values } = source;
+  if (values.byteLength === 0) return position;
+  position = writeFieldHead(target, position, tags.content, values.byteLength);
+  target.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), position);
+  if (!hostIsLittleEndian) swapBytes(target.subarray(position, position + values.byteLength), values.BYTES_PER_ELEMENT);
+  return position + values.byteLength;
+}
+
+function shapeSize(shape: readonly number[]): number {
+  let size = 0;
+  for (const dim of shape) size += fieldSize(dimSize(dim));
+  return size;
+}
+
+/** A size of 0 is the default and not written. */
+function dimSize(dim: number): number {
+  return dim === 0 ? 0 : 1 + varintSize(dim);
+}
+
+function valuesSize(source: AnyTensor): number {
+  if (source.dtype !== "string") return source.values.byteLength === 0 ? 0 : fieldSize(source.values.byteLength);
+  let size = 0;
+  for (const value of source.values) size += fieldSize(value.length);
+  return size;
+}
+
+// Decoding
+
+/**
+ * The tensor in a TensorProto; its values are fresh memory of the caller.
+ *
+ * @param reader - At the start of the message, ending with it; the message may lie anywhere in a larger one.
+ * @param what - What errors call the tensor, such as `output "y"`.
+ * @throws FormatError if the bytes are no protobuf message; TensorError where TensorFlow refuses it, for dtypes without a tensor here, and
+ * where short lists would grow beyond the budget. Nothing large is allocated before.
+ */
+export function decodeTensor(reader: WireReader, what: string, budget: ExpansionBudget): AnyTensor {
+  let wireDType = 0;
+  const shape: number[] = [];
+  let contentStart = 0;
+  let contentEnd = 0;
+  let listStart = -1;
+  while (reader.position < reader.end) {
+    const start = reader.position;
+    const tag = reader.tag();
+    if (tag === tags.dtype) {
+      reader.varint();
+      wireDType = reader.low;
+    } else if (tag === tags.shape) {
+      const end = reader.fieldEnd();
+      // Several shapes in one message are merged, as protobuf does: their dimensions follow each other.
+      readShape(new WireReader(reader.bytes, reader.position, end), shape, what);
+      reader.position = end;
+    } else if (tag === tags.content) {
+      contentEnd = reader.fieldEnd();
+      contentStart = reader.position;
+      reader.position = contentEnd;
+    } else {
+      // The list can only be read once the dtype is known, which may come later.
+      if (listStart < 0 && tag > tags.content) listStart = start;
+      reader.skip(tag);
+    }
+  }
+
+  const dtype = dtypeFromWire(wireDType);
+  if (!isDType(dtype)) throw new TensorError(`${what}: expected a dtype that tensors can have, got ${dtype}`);
+  const count = countElements(shape, what);
+  const subject = () => `${what}: ${dtype} ${formatShape(shape)}`;
+  const content = count > 0 && contentEnd > contentStart ? new WireReader(reader.bytes, contentStart, contentEnd) : undefined;
+  const list = new WireReader(reader.bytes, listStart < 0 ? reader.end : listStart, reader.end);
+  if (dtype === "string") {
+    const strings = content === undefined ? readStrings(list, count, budget, subject) : splitStrings(content, count, subject);
+    return tensor("string", shape, strings);
+  }
+  const values = content === undefined ? readList(list, dtype, count, budget, subject) : readContent(content, dtype, count, subject);
+  // The array class comes from the row of this dtype, which the compiler cannot follow through a union of 27.
+  return tensor(dtype, shape, values as never) as AnyTensor;
+}
+
+function readShape(reader: WireReader, shape: number[], what: string): void {
+  while (reader.position < reader.end) {
+    const tag = reader.tag();
+    if (tag !== tags.dim) {
+      // unknown_rank among others: TensorFlow ignores it.
+      reader.skip(tag);
+      continue;
+    }
+    if (shape.length === maxRank) throw new TensorError(`${what}: expected at most ${maxRank} dimensions, got more`);
+    const end = reader.fieldEnd();
+    shape.push(readDim(new WireReader(reader.bytes, reader.position, end)));
+    reader.position = end;
+  }
+}
+
+function readDim(reader: WireReader): number {
+  let size = 0;
+  while (reader.position < reader.end) {
+    const tag = reader.tag();
+    if (tag === tags.dimSize) {
+      const low = reader.varint();
+      size = reader.high * 2 ** 32 + low;
+    } else {
+      reader.skip(tag);
+    }
+  }
+  return size;
+}
+
+function countElements(shape: readonly number[], what: string): number {
+  try {
+    return elementCount(shape);
+  } catch (error) {
+    if (!isServingError(error, "TensorError")) throw error;
+    throw new TensorError(`${what}: ${error.message}`, { cause: error });
+  }
+}
+
+function readContent(content: WireReader, dtype: NumericDType, count: number, subject: () => string): NumericValues {
+  const { array, bytes, kind } = dtypes[dtype];
+  const given = content.end - content.position;
+  if (given !== count * bytes) throw new TensorError(`${subject()}: expected ${count * bytes} bytes of tensor_content, got ${given}`);
+  // One copy: it makes the values the caller's own and aligns them, since content starts anywhere in the received message.
+  const copy = content.bytes.slice(content.position, content.end);
+  if (!hostIsLittleEndian) swapBytes(copy, array.BYTES_PER_ELEMENT);
+  if (kind === "bool") {
+    const bad = copy.findIndex((byte) => byte > 1);
+    if (bad >= 0) throw new TensorError(`${subject()}: expected bytes 0 and 1 in tensor_content, got ${copy[bad]} at ${bad}`);
+  }
+  return wrapNibbles(new array(copy.buffer as ArrayBuffer), dtype);
+}
+
+/** How a typed list stands on the wire. */
+interface ListForm {
+  /** Field number in TensorProto. */
+  readonly field: number;
+  /** Bytes of a value of fixed size; 0 for varints; 1 for `float8_val`, which is one bytes field. */
+  readonly width: 0 | 1 | 4 | 8;
+}
+
+const intVal: ListForm = { field: 7, width: 0 };
+const float8Val: ListForm = { field: 18, width: 1 };
+const listForms: Readonly<Record<NumericDType, ListForm>> = {
+  float32: { field: 5, width: 4 },
+  float64: { field: 6, width: 8 },
+  complex64: { field: 9, width: 4 },
+  complex128: { field: 12, width: 8 },
+  int64: { field: 10, width: 0 },
+  uint64: { field: 17, width: 0 },
+  uint32: { field: 16, width: 0 },
+  bool: { field: 11, width: 0 },
+  float16: { field: 13, width: 0 },
+  bfloat16: { field: 13, width: 0 },
+  int8: intVal,
+  int16: intVal,
+  int32: intVal,
+  uint8: intVal,
+  uint16: intVal,
+  int4: intVal,
+  uint4: intVal,
+  qint8: intVal,
+  quint8: intVal,
+  qint16: intVal,
+  quint16: intVal,
+  qint32: intVal,
+  float8_e5m2: float8Val,
+  float8_e4m3fn: float8Val,
+  float8_e4m3fnuz: float8Val,
+  float8_e4m3b11fnuz: float8Val,
+  float8_e5m2fnuz: float8Val,
+};
+
+/** A typed list: a short one is filled with its last value, an empty one with zeros, surplus values are ignored. */
+function readList(reader: WireReader, dtype: NumericDType, count: number, budget: ExpansionBudget, subject: () => string): NumericValues {
+  const form = listForms[dtype];
+  const { array, bytes, kind } = dtypes[dtype];
+  const parts = kind === "complex" ? 2 : 1;
+  const ranges = findList(reader, form);
+  let given = form.width > 0 ? Math.floor(totalLength(ranges) / form.width) : -1;
+  // Counting varints takes a pass of its own, which only a result that could break the budget is worth.
+  if (given < 0 && count * bytes > budget.left) given = countVarints(reader.bytes, ranges);
+  if (given >= 0) {
+    const whole = Math.floor(given / parts);
+    checkBudget((count - whole) * bytes, whole, count, budget, subject);
+  }
+
+  const values = new array(count * parts);
+  const read = form.width > 0 ? readFixed(reader.bytes, ranges, values) : readVarints(reader.bytes, ranges, values, dtype);
+  // An odd last part of a complex list is dropped.
+  const filled = read - (read % parts);
+  budget.left -= Math.max(0, values.length - filled) * (bytes / parts);
+  fillUp(values, filled, parts);
+  return wrapNibbles(values, dtype);
+}
+
+/** Where the values of a list stand, as start and end in turn; packed and single ones may be mixed. */
+function findList(reader: WireReader, form: ListForm): number[] {
+  const packed = (form.field << 3) | 2;
+  const single = (form.field << 3) | (form.width === 4 ? 5 : form.width === 8 ? 1 : 0);
+  const ranges: number[] = [];
+  while (reader.position < reader.end) {
+    const tag = reader.tag();
+    if (tag === packed) {
+      const end = reader.fieldEnd();
+      const length = end - reader.position;
+      if (form.width > 1 && length % form.width !== 0) {
+        throw new TensorError(
+          `malformed message: a packed list of ${length} bytes at ${reader.position}, expected a multiple of ${form.width}`,
+        );
+      }
+      // float8_val is a single bytes field: the last one counts.
+      if (form.width === 1) ranges.length = 0;
+      ranges.push(reader.position, end);
+      reader.position = end;
+    } else {
+      const start = reader.position;
+      reader.skip(tag);
+      if (tag === single && form.width !== 1) ranges.push(start, reader.position);
+    }
+  }
+  return ranges;
+}
+
+function totalLength(ranges: readonly number[]): number {
+  let total = 0;
+  for (let i = 0; i < ranges.length; i += 2) total += (ranges[i + 1] as number) - (ranges[i] as number);
+  return total;
+}
+
+function countVarints(bytes: Uint8Array, ranges: readonly number[]): number {
+  let count = 0;
+  for (let i = 0; i < ranges.length; i += 2) {
+    for (let at = ranges[i] as number; at < (ranges[i + 1] as number); at++) if ((bytes[at] as number) < 128) count++;
+  }
+  return count;
+}
+
+/** Copy fixed-size values; returns how many there were room for. */
+function readFixed(bytes: Uint8Array, ranges: readonly number[], values: NumericValues): number {
+  const target = new Uint8Array(values.buffer);
+  let at = 0;
+  for (let i = 0; i < ranges.length && at < target.length; i += 2) {
+    const start = ranges[i] as number;
+    const part = bytes.subarray(start, Math.min(ranges[i + 1] as number, start + target.length - at));
+    target.set(part, at);
+    at += part.length;
+  }
+  if (!hostIsLittleEndian) swapBytes(target.subarray(0, at), values.BYTES_PER_ELEMENT);
+  return at / values.BYTES_PER_ELEMENT;
+}
+
+/** Read varints; returns how many there were room for. Typed arrays wrap what does not fit, as the C++ casts of TensorFlow do. */
+function readVarints(bytes: Uint8Array, ranges: readonly number[], values: NumericValues, dtype: NumericDType): number {
+  const wide = values instanceof BigInt64Array || values instanceof BigUint64Array;
+  // 64-bit values are written as two halves: making a bigint for each costs ten times as much.
+  const halves = wide ? new Int32Array(values.buffer) : undefined;
+  const lowHalf = hostIsLittleEndian ? 0 : 1;
+  let index = 0;
+  for (let i = 0; i < ranges.length && index < values.length; i += 2) {
+    const reader = new WireReader(bytes, ranges[i], ranges[i + 1]);
+    if (halves !== undefined) {
+      while (index < values.length && reader.position < reader.end) {
+        reader.varint();
+        halves[2 * index + lowHalf] = reader.low;
+        halves[2 * index + 1 - lowHalf] = reader.high;
+        index++;
+      }
+    } else if (dtype === "bool") {
+      while (index < values.length && reader.position < reader.end) {
+        reader.varint();
+        values[index++] = (reader.low | reader.high) === 0 ? 0 : 1;
+      }
+    } else {
+      while (index < values.length && reader.position < reader.end) {
+        reader.varint();
+        values[index++] = reader.low;
+      }
+    }
+  }
+  return index;
+}
+
+/** Repeat the last `parts` of the first `filled` values to the end; with none, the zeros of a new array stay. */
+function fillUp(values: NumericValues, filled: number, parts: number): void {
+  if (filled === 0 || filled >= values.length) return;
+  if (parts === 1) {
+    values.fill(values[filled - 1] as never, filled);
+    return;
+  }
+  for (let i = filled; i < values.length; i++) values[i] = values[i - parts] as never;
+}
+
+/** A 4-bit number keeps its low four bits, wherever the message put it. */
+function wrapNibbles(values: NumericValues, dtype: NumericDType): NumericValues {
+  if (dtype === "int4") for (let i = 0; i < values.length; i++) values[i] = ((values[i] as number) << 28) >> 28;
+  if (dtype === "uint4") for (let i = 0; i < values.length; i++) values[i] = (values[i] as number) & 15;
+  return values;
+}
+
+function readStrings(reader: WireReader, count: number, budget: ExpansionBudget, subject: () => string): Uint8Array[] {
+  const strings: Uint8Array[] = [];
+  while (reader.position < reader.end) {
+    const tag = reader.tag();
+    if (tag !== tags.stringVal) {
+      reader.skip(tag);
+      continue;
+    }
+    const end = reader.fieldEnd();
+    if (strings.length < count) strings.push(reader.bytes.slice(reader.position, end));
+    reader.position = end;
+  }
+  const last = strings.at(-1) ?? new Uint8Array(0);
+  // A reference takes 8 bytes; the text counts too, since whoever encodes the tensor again writes it out.
+  const expansion = (count - strings.length) * (last.length + 8);
+  checkBudget(expansion, strings.length, count, budget, subject);
+  budget.left -= expansion;
+  while (strings.length < count) strings.push(last);
+  return strings;
+}
+
+/** Strings in tensor_content: all lengths as varints, then all bytes, nothing left over. */
+function splitStrings(content: WireReader, count: number, subject: () => string): Uint8Array[] {
+  const given = content.end - content.position;
+  // Each length takes a byte at least, which bounds the loop by what was sent.
+  if (count > given) throw new TensorError(`${subject()}: expected ${count} string lengths in tensor_content, got ${given} bytes`);
+  const lengths: number[] = [];
+  let total = 0;
+  try {
+    for (let i = 0; i < count; i++) {
+      const length = content.varint() + (content.high >>> 0) * 2 ** 32;
+      lengths.push(length);
+      total += length;
+    }
+  } catch (cause) {
+    throw new TensorError(`${subject()}: expected ${count} string lengths in tensor_content, the one at ${lengths.length} is malformed`, {
+      cause,
+    });
+  }
+  const rest = content.end - content.position;
+  if (total !== rest)
+    throw new TensorError(`${subject()}: expected ${total} bytes of strings by their lengths in tensor_content, got ${rest}`);
+  return lengths.map((length) => {
+    const start = content.position;
+    content.position += length;
+    return content.bytes.slice(start, content.position);
+  });
+}
+
+function checkBudget(expansion: number, given: number, count: number, budget: ExpansionBudget, subject: () => string): void {
+  if (expansion <= budget.left) return;
+  const limit = `repeating the last one is limited to ${maxExpansionBytes} bytes in one message`;
+  throw new TensorError(`${subject()}: expected ${count} values, got ${given}: ${limit}`);
+}
+
+/** Reverse the bytes of each element in place. */
+function swapBytes(bytes: Uint8Array, width: number): void {
+  for (let start = 0; width > 1 && start < bytes.length; start += width) bytes.subarray(start, start + width).reverse();
+}

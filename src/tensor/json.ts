@@ -1,0 +1,310 @@
+/**
+ * Tensor <-> the JSON of TensorFlow Serving's REST API, columnar and row by row.
+ *
+ * The dtype always comes from a signature, never from the JSON. Error texts are the real server's, because the embedded server shares them.
+ */
+import { TensorError } from "../errors.js";
+import { type DType, dtypes, type UnsupportedDType } from "./dtype.js";
+import { JsonParser, type JsonParserOptions, type JsonValue } from "./json-parser.js";
+import { elementCount, maxRank } from "./shape.js";
+import { type AnyTensor, tensor } from "./tensor.js";
+
+/**
+ * Parse JSON as TensorFlow Serving does; see {@link JsonValue} for what comes out.
+ *
+ * Bytes behind the first value are ignored.
+ *
+ * @throws FormatError with RapidJSON's text and the offset.
+ */
+export function parseJson(bytes: Uint8Array, options?: JsonParserOptions): JsonValue {
+  return new JsonParser(bytes, options).parse();
+}
+
+const jsonDTypes: ReadonlySet<string> = new Set<DType>([
+  "float32",
+  "float64",
+  "int8",
+  "int16",
+  "int32",
+  "int64",
+  "uint8",
+  "uint32",
+  "uint64",
+  "bool",
+  "string",
+]);
+
+/** Whether the REST API can carry tensors of this dtype; all others need gRPC. */
+export function isJsonDType(dtype: DType | UnsupportedDType): boolean {
+  return jsonDTypes.has(dtype);
+}
+
+/**
+ * A tensor from a JSON value in columnar form; the shape is that of the nesting.
+ *
+ * @param what - Stands in front of error messages; empty: the bare text, which is the server's.
+ * @throws TensorError if lists are ragged, an element does not fit the dtype, or JSON cannot carry the dtype.
+ */
+export function tensorFromJson(value: JsonValue, dtype: DType, what: string): AnyTensor {
+  const prefix = what === "" ? "" : `${what}: `;
+  if (!isJsonDType(dtype)) {
+    throw new TensorError(`${prefix}Conversion of JSON Value: ${excerpt(firstElement(value))} to type: ${shortName(dtype)}`);
+  }
+  const shape = shapeOf(value, prefix);
+  const values = dtype === "string" ? [] : new dtypes[dtype].array(elementCount(shape));
+  const elements = new Elements(shape, prefix);
+  const kind = dtypes[dtype].kind;
+  if (kind === "string") elements.each(value, dtype, bytesFromJson, (bytes) => (values as Uint8Array[]).push(bytes));
+  else if (kind === "bool") elements.each(value, dtype, bitFromJson, (bit, at) => ((values as Uint8Array)[at] = bit));
+  else if (kind === "float") elements.each(value, dtype, numberFromJson, (number, at) => ((values as Float32Array)[at] = number));
+  else if (kind === "bigint") elements.each(value, dtype, bigintFromJson(dtype), (big, at) => ((values as BigInt64Array)[at] = big));
+  else elements.each(value, dtype, integerFromJson(dtype), (number, at) => ((values as Int32Array)[at] = number));
+  return tensor(dtype, shape, values as never) as AnyTensor;
+}
+
+/** Sizes down the first element of each level; {@link Elements} checks the others. */
+function shapeOf(value: JsonValue, prefix: string): number[] {
+  const shape: number[] = [];
+  let inner: JsonValue | undefined = value;
+  while (Array.isArray(inner)) {
+    if (shape.length === maxRank)
+      throw new TensorError(`${prefix}lists stand in each other deeper than ${maxRank}, the largest rank of a tensor`);
+    shape.push(inner.length);
+    inner = inner[0];
+  }
+  return shape;
+}
+
+function firstElement(value: JsonValue): JsonValue {
+  let inner = value;
+  while (Array.isArray(inner) && inner.length > 0) inner = inner[0] as JsonValue;
+  return inner;
+}
+
+/** What an element conversion answers for JSON that does not fit the dtype. */
+const unfit = Symbol("unfit");
+
+/** Walks nested lists in row-major order and checks them against a shape. */
+class Elements {
+  readonly #shape: readonly number[];
+  readonly #prefix: string;
+
+  constructor(shape: readonly number[], prefix: string) {
+    this.#shape = shape;
+    this.#prefix = prefix;
+  }
+
+  each<T>(
+    value: JsonValue,
+    dtype: DType,
+    convert: (element: JsonValue) => T | typeof unfit,
+    store: (element: T, index: number) => void,
+  ): void {
+    const rank = this.#shape.length;
+    let index = 0;
+    const visit = (item: JsonValue, level: number): void => {
+      if (Array.isArray(item)) {
+        if (level >= rank) this.#fail(`Encountered list at unexpected level: ${level} expected < ${rank}`);
+        if (item.length !== this.#shape[level]) {
+          this.#fail(`Encountered list at unexpected size: ${item.length} at level: ${level} expected size: ${this.#shape[level]}`);
+        }
+        for (const inner of item) visit(inner, level + 1);
+        return;
+      }
+      if (level !== rank)
+        this.#fail(`JSON Value: ${excerpt(item)} found at incorrect level: ${level + 1} in the JSON DOM. Expected at level: ${rank}`);
+      const element = convert(item);
+      if (element === unfit) this.#fail(unfitText(item, dtype));
+      store(element as T, index++);
+    };
+    visit(value, 0);
+  }
+
+  #fail(text: string): never {
+    throw new TensorError(`${this.#prefix}${text}`);
+  }
+}
+
+function numberFromJson(value: JsonValue): number | typeof unfit {
+  return typeof value === "number" || typeof value === "bigint" ? Number(value) : unfit;
+}
+
+function bitFromJson(value: JsonValue): number | typeof unfit {
+  return typeof value === "boolean" ? Number(value) : unfit;
+}
+
+/** Whole numbers in the range of the dtype; the real server wraps int8, int16 and uint8 around instead, which no caller can want. */
+function integerFromJson(dtype: DType): (value: JsonValue) => number | typeof unfit {
+  const row = dtypes[dtype];
+  const [min, max] = "min" in row ? [row.min, row.max] : [0, 0];
+  return (value) => (typeof value === "bigint" && value >= min && value <= max ? Number(value) : unfit);
+}
+
+function bigintFromJson(dtype: DType): (value: JsonValue) => bigint | typeof unfit {
+  const [min, max] = dtype === "int64" ? [-(2n ** 63n), 2n ** 63n - 1n] : [0n, 2n ** 64n - 1n];
+  return (value) => (typeof value === "bigint" && value >= min && value <= max ? value : unfit);
+}
+
+function bytesFromJson(value: JsonValue): Uint8Array | typeof unfit {
+  if (typeof value === "string") return utf8.encode(value);
+  if (value instanceof Uint8Array) return value;
+  if (!isBase64Object(value)) return unfit;
+  return typeof value.b64 === "string" ? (bytesFromBase64(value.b64) ?? unfit) : unfit;
+}
+
+const utf8 = new TextEncoder();
+
+/** Whether a JSON value is an object whose only key is `b64`: one binary string, whatever the name suggests. */
+export function isBase64Object(value: JsonValue): value is { b64: JsonValue } {
+  if (typeof value !== "object" || value === null || Array.isArray(value) || value instanceof Uint8Array) return false;
+  const keys = Object.keys(value);
+  return keys.length === 1 && keys[0] === "b64";
+}
+
+/** Standard alphabet, padding optional, blanks skipped, as the server decodes it; undefined for anything else. */
+function bytesFromBase64(text: string): Uint8Array | undefined {
+  const compact = text.replace(/[\t\n\v\f\r ]/g, "");
+  const [, data = "", padding = ""] = /^([A-Za-z0-9+/]*)(={0,2})$/.exec(compact) ?? [compact, undefined];
+  if (data === "" && compact !== "") return undefined;
+  const rest = data.length % 4;
+  if (rest === 1 || (padding !== "" && rest + padding.length !== 4)) return undefined;
+  return Uint8Array.from(Buffer.from(data, "base64"));
+}
+
+function unfitText(value: JsonValue, dtype: DType): string {
+  if (dtype === "string" && typeof value === "object" && value !== null) {
+    if (isBase64Object(value) && typeof value.b64 === "string") return "Unable to base64 decode";
+    return `JSON Value: ${excerpt(value)} not formatted correctly for base64 data`;
+  }
+  return `JSON Value: ${excerpt(value)} Type: ${jsonTypeName(value)} is not of expected type: ${shortName(dtype)}`;
+}
+
+/** RapidJSON's word for the type of a value. */
+export function jsonTypeName(value: JsonValue): "Null" | "False" | "True" | "Object" | "Array" | "String" | "Number" {
+  if (value === null) return "Null";
+  if (typeof value === "boolean") return value ? "True" : "False";
+  if (typeof value === "string" || value instanceof Uint8Array) return "String";
+  if (typeof value === "object") return Array.isArray(value) ? "Array" : "Object";
+  return "Number";
+}
+
+/** TensorFlow's short names where they differ from ours. */
+const shortNames: Readonly<Record<string, string>> = { float32: "float", float64: "double", float16: "half" };
+
+function shortName(dtype: DType): string {
+  return shortNames[dtype] ?? dtype;
+}
+
+/** How much of a value an error repeats. */
+const excerptChars = 256;
+
+/** Levels of nesting an excerpt shows. */
+const excerptDepth = 8;
+
+/** A value as the server prints it in errors; long and deep ones are cut, so that it costs little whatever came. */
+function excerpt(value: JsonValue): string {
+  return excerptOf(value, 0).slice(0, excerptChars);
+}
+
+function excerptOf(value: JsonValue, depth: number): string {
+  if (typeof value === "string") return JSON.stringify(value.slice(0, excerptChars));
+  if (value instanceof Uint8Array) return JSON.stringify(Buffer.from(value.subarray(0, excerptChars)).toString("utf8"));
+  if (typeof value === "number") return formatDouble(value, true);
+  if (typeof value !== "object" || value === null) return String(value);
+  if (depth === excerptDepth) return "...";
+  if (Array.isArray(value)) {
+    const items = value.slice(0, excerptChars).map((item) => excerptOf(item, depth + 1));
+    return `[${items.join(", ")}]`;
+  }
+  const indent = "    ".repeat(depth);
+  const keys = Object.keys(value).slice(0, excerptChars);
+  const members = keys.map((key) => `${indent}    ${JSON.stringify(key)}: ${excerptOf(value[key] as JsonValue, depth + 1)}`);
+  return members.length === 0 ? "{}" : `{\n${members.join(",\n")}\n${indent}}`;
+}
+
+/** Options of {@link writeTensorJson} and {@link writeRowsJson}. */
+export interface WriteTensorJsonOptions {
+  /** Print whole floats with `.0`, as the server's answers and the float features of examples need it. @defaultValue false */
+  readonly floatPoint?: boolean;
+  /** How strings are printed: `auto` is text where the bytes are UTF-8 and `{"b64"}` elsewhere, `base64` always `{"b64"}`. @defaultValue `"auto"` */
+  readonly strings?: "auto" | "base64";
+}
+
+/**
+ * JSON text of a tensor in columnar form: nested lists, NaN and Infinity as bare tokens, floats as the shortest text that reads back equal.
+ *
+ * A shape with a 0 before its last dimension cannot be told from a shorter one: `[0, 3]` and `[0]` both print as `[]`.
+ *
+ * @throws TensorError if JSON cannot carry the dtype.
+ */
+export function writeTensorJson(value: AnyTensor, options: WriteTensorJsonOptions = {}): string {
+  return writeNested(value.shape, 0, 0, elementWriter(value, options));
+}
+
+/**
+ * JSON texts of the rows of a tensor: one for each index of dimension 0.
+ *
+ * @throws TensorError if the tensor is a scalar or JSON cannot carry the dtype.
+ */
+export function writeRowsJson(value: AnyTensor, options: WriteTensorJsonOptions = {}): string[] {
+  const [rows, ...inner] = value.shape;
+  if (rows === undefined) throw new TensorError("a scalar has no rows");
+  const write = elementWriter(value, options);
+  const step = elementCount(inner);
+  return Array.from({ length: rows }, (_, row) => writeNested(inner, 0, row * step, write));
+}
+
+function writeNested(shape: readonly number[], axis: number, start: number, write: (index: number) => string): string {
+  if (axis === shape.length) return write(start);
+  const size = shape[axis] as number;
+  let step = 1;
+  for (let inner = axis + 1; inner < shape.length; inner++) step *= shape[inner] as number;
+  let text = "[";
+  for (let i = 0; i < size; i++) text += (i === 0 ? "" : ",") + writeNested(shape, axis + 1, start + i * step, write);
+  return `${text}]`;
+}
+
+/** A function that prints the element at a flat index. */
+function elementWriter(value: AnyTensor, options: WriteTensorJsonOptions): (index: number) => string {
+  const { floatPoint = false, strings = "auto" } = options;
+  if (!isJsonDType(value.dtype)) throw new TensorError(`JSON cannot carry dtype ${value.dtype}`, { hint: "use gRPC" });
+  if (value.dtype === "string") {
+    const { values } = value;
+    return (index) => writeBytes(values[index] as Uint8Array, strings);
+  }
+  const values = value.values as ArrayLike<number | bigint>;
+  if (value.dtype === "float32") return (index) => formatFloat(values[index] as number, floatPoint);
+  if (value.dtype === "float64") return (index) => formatDouble(values[index] as number, floatPoint);
+  if (value.dtype === "bool") return (index) => (values[index] === 0 ? "false" : "true");
+  return (index) => String(values[index]);
+}
+
+const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+function writeBytes(bytes: Uint8Array, strings: "auto" | "base64"): string {
+  if (strings === "auto") {
+    try {
+      return JSON.stringify(strictUtf8.decode(bytes));
+    } catch {
+      // A TypeError: not UTF-8. Base64 carries any bytes.
+    }
+  }
+  return `{"b64":"${Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64")}"}`;
+}
+
+/** The shortest decimal that narrows to the same float32. */
+function formatFloat(value: number, floatPoint: boolean): string {
+  if (Number.isInteger(value) && Math.abs(value) < 1e7) return formatDouble(value, floatPoint);
+  for (let digits = 6; digits < 9; digits++) {
+    const rounded = Number(value.toPrecision(digits));
+    if (Math.fround(rounded) === value) return formatDouble(rounded, floatPoint);
+  }
+  return formatDouble(Number.isFinite(value) ? Number(value.toPrecision(9)) : value, floatPoint);
+}
+
+/** JavaScript prints the shortest text that reads back equal, but loses the sign of zero. */
+function formatDouble(value: number, floatPoint: boolean): string {
+  if (Object.is(value, -0)) return "-0.0";
+  const text = String(value);
+  return floatPoint && /^-?\d+$/.test(text) ? `${text}.0` : text;
+}

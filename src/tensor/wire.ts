@@ -1,0 +1,154 @@
+/**
+ * Protobuf wire primitives for the hand-written codecs (Protocol Buffers documentation, "Encoding").
+ *
+ * A tag is `field << 3 | wire type`; the wire types met here are 0 varint, 1 64-bit, 2 length-delimited, 3/4 group, 5 32-bit.
+ */
+import { FormatError } from "../errors.js";
+
+/** How deep unknown groups may nest; protobuf's own decoders stop at the same depth. */
+const maxGroupDepth = 100;
+
+/** Reads one message, or one part of it, of bytes that may be hostile: every step is checked against the end. */
+export class WireReader {
+  /** The whole buffer; a plain Uint8Array, so that `slice` copies (a Buffer's would not). */
+  readonly bytes: Uint8Array;
+  /** Next byte to read. */
+  position: number;
+  /** First byte that belongs to somebody else. */
+  readonly end: number;
+  /** Low 32 bits of the last varint, signed. */
+  low = 0;
+  /** High 32 bits of the last varint, signed. */
+  high = 0;
+
+  constructor(bytes: Uint8Array, start = 0, end = bytes.length) {
+    this.bytes = bytes.constructor === Uint8Array ? bytes : new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.position = start;
+    this.end = end;
+  }
+
+  /** Read a varint into {@link low} and {@link high}; the low half is also returned, unsigned. */
+  varint(): number {
+    const { bytes } = this;
+    let position = this.position;
+    let byte = this.#byte(bytes, position++);
+    let low = byte & 127;
+    let high = 0;
+    // Byte 5 straddles both halves: 28 bits lie below it, 3 of its own 7 bits above.
+    for (let shift = 7; byte >= 128; shift += 7) {
+      if (shift > 63)
+        throw new FormatError(`malformed message: a varint of more than 10 bytes at ${this.position}`, { offset: this.position });
+      byte = this.#byte(bytes, position++);
+      const bits = byte & 127;
+      if (shift < 32) low |= bits << shift;
+      if (shift === 28) high = bits >> 4;
+      else if (shift > 28) high |= bits << (shift - 32);
+    }
+    this.position = position;
+    this.low = low | 0;
+    this.high = high | 0;
+    return low >>> 0;
+  }
+
+  /** The varint as a signed 64-bit number, exactly. */
+  int64(): bigint {
+    const low = this.varint();
+    return (BigInt(this.high) << 32n) | BigInt(low);
+  }
+
+  /** Read the length of a length-delimited field and return where the field ends; {@link position} is where it starts. */
+  fieldEnd(): number {
+    const start = this.position;
+    const end = this.varint() + this.position;
+    if (this.high !== 0 || end > this.end) {
+      throw new FormatError(`malformed message: a field at ${start} goes beyond the end of the message at ${this.end}`, { offset: start });
+    }
+    return end;
+  }
+
+  /** The next tag. */
+  tag(): number {
+    const start = this.position;
+    const tag = this.varint();
+    if (this.high !== 0 || tag < 8) throw new FormatError(`malformed message: no field has the tag ${tag} at ${start}`, { offset: start });
+    return tag;
+  }
+
+  /** Step over the value of a field that nobody asked for. */
+  skip(tag: number, depth = 0): void {
+    switch (tag & 7) {
+      case 0:
+        this.varint();
+        return;
+      case 1:
+        this.#step(8);
+        return;
+      case 2:
+        this.position = this.fieldEnd();
+        return;
+      case 3:
+        this.#skipGroup(tag, depth + 1);
+        return;
+      case 5:
+        this.#step(4);
+        return;
+      default:
+        throw new FormatError(`malformed message: wire type ${tag & 7} at ${this.position}`, { offset: this.position });
+    }
+  }
+
+  #skipGroup(start: number, depth: number): void {
+    if (depth > maxGroupDepth)
+      throw new FormatError(`malformed message: groups nest deeper than ${maxGroupDepth}`, { offset: this.position });
+    for (;;) {
+      const tag = this.tag();
+      if (tag === start + 1) return;
+      this.skip(tag, depth);
+    }
+  }
+
+  #step(count: number): void {
+    if (this.position + count > this.end) this.#truncated();
+    this.position += count;
+  }
+
+  #byte(bytes: Uint8Array, position: number): number {
+    const byte = bytes[position];
+    if (byte === undefined || position >= this.end) this.#truncated();
+    return byte;
+  }
+
+  #truncated(): never {
+    throw new FormatError(`malformed message: it ends inside a field, at ${this.end}`, { offset: this.end });
+  }
+}
+
+/** Bytes that {@link writeVarint} writes for a whole number from 0 to 2^53 - 1. */
+export function varintSize(value: number): number {
+  let size = 1;
+  for (let rest = value; rest >= 128; rest = Math.floor(rest / 128)) size++;
+  return size;
+}
+
+/** Write a whole number from 0 to 2^53 - 1 as a varint; returns the position behind it. */
+export function writeVarint(target: Uint8Array, at: number, value: number): number {
+  let position = at;
+  let rest = value;
+  while (rest >= 128) {
+    target[position++] = (rest % 128) | 128;
+    rest = Math.floor(rest / 128);
+  }
+  target[position++] = rest;
+  return position;
+}
+
+/** Bytes of a length-delimited field of `length` bytes whose tag takes one byte. */
+export function fieldSize(length: number): number {
+  return 1 + varintSize(length) + length;
+}
+
+/** Write tag and length of a length-delimited field; returns where its bytes begin. */
+export function writeFieldHead(target: Uint8Array, at: number, tag: number, length: number): number {
+  target[at] = tag;
+  return writeVarint(target, at + 1, length);
+}

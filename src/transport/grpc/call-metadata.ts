@@ -1,0 +1,35 @@
+/** Request metadata in our words -> grpc-js. */
+import { isUint8Array } from "node:util/types";
+import { Metadata } from "@grpc/grpc-js";
+import type { CallMetadata } from "../transport.js";
+
+/** The gRPC specification keeps these for itself ("Custom-Metadata" in PROTOCOL-HTTP2.md); grpc-js would send them. */
+const reservedKey = /^(:|grpc-)/i;
+
+/**
+ * The metadata of one call.
+ *
+ * @throws TypeError that names the key, if key or value cannot be sent.
+ */
+export function metadataToGrpc(metadata: CallMetadata): Metadata {
+  const result = new Metadata();
+  for (const [key, value] of Object.entries(metadata)) {
+    if (reservedKey.test(key))
+      throw new TypeError(`metadata "${key}": expected a key without ":" or "grpc-" in front, gRPC reserves those`);
+    for (const item of Array.isArray(value) ? value : [value]) addItem(result, key, item);
+  }
+  return result;
+}
+
+function addItem(result: Metadata, key: string, item: unknown): void {
+  const binary = key.toLowerCase().endsWith("-bin");
+  if (binary ? !isUint8Array(item) : typeof item !== "string") {
+    const got = isUint8Array(item) ? "a Uint8Array" : item === null ? "null" : `a ${typeof item}`;
+    throw new TypeError(`metadata "${key}": expected ${binary ? "a Uint8Array, as the key ends in -bin" : "a string"}, got ${got}`);
+  }
+  try {
+    result.add(key, isUint8Array(item) ? Buffer.from(item) : (item as string));
+  } catch (cause) {
+    throw new TypeError(`metadata "${key}": ${(cause as Error).message}`, { cause });
+  }
+}

@@ -1,0 +1,31 @@
+/** The edge where a gRPC status becomes an {@link RpcError}. */
+import { type ErrorModelSpec, RpcError, type StatusCode, statusCodeFromNumber } from "../../errors.js";
+
+/** Which call an error is about. */
+export interface GrpcCallContext {
+  /** RPC name in camelCase. */
+  readonly method: string;
+  readonly modelSpec: ErrorModelSpec;
+  /** Address of the server. */
+  readonly endpoint: string;
+}
+
+/** Transport name on the errors of this folder. */
+const transport = "grpc";
+
+/**
+ * The error for what grpc-js reported: code and text of its status.
+ *
+ * Anything else that is thrown while a call is made counts as `INTERNAL`.
+ */
+export function rpcErrorFromStatus(cause: unknown, context: GrpcCallContext): RpcError {
+  const { code, details } = cause as { code?: unknown; details?: unknown };
+  const name: StatusCode = typeof code === "number" ? statusCodeFromNumber(code) : "INTERNAL";
+  const text = typeof details === "string" ? details : cause instanceof Error ? cause.message : String(cause);
+  return new RpcError({ ...context, transport, code: name, serverMessage: text, cause });
+}
+
+/** The error for a call that ends here, without a word from the server. */
+export function localRpcError(code: StatusCode, text: string, context: GrpcCallContext, cause?: unknown): RpcError {
+  return new RpcError({ ...context, transport, code, serverMessage: text, cause });
+}

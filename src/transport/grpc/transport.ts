@@ -1,0 +1,119 @@
+/** Calls over gRPC: one channel to one server. */
+import { type ChannelOptions, Client, credentials } from "@grpc/grpc-js";
+import { ModelServiceService } from "../../../gen/tensorflow_serving/apis/model_service.js";
+import { PredictionServiceService } from "../../../gen/tensorflow_serving/apis/prediction_service.js";
+import { type ErrorModelSpec, isServingError } from "../../errors.js";
+import { metadataFromProto, modelSpecToProto, signatureDefField, statusesFromProto } from "../../messages.js";
+import type { ModelSpec } from "../../model-spec.js";
+import { decodePredictResponse, EncodedPredictRequest } from "../../predict-codec.js";
+import type { Transport, TransportCallOptions } from "../transport.js";
+import { localRpcError } from "./error.js";
+import { type UnaryMethod, unaryCall } from "./unary-call.js";
+
+/** Options of {@link createGrpcTransport}. */
+export interface GrpcTransportOptions {
+  /** `host:port`, `[ipv6]:port` or `unix:/path`. */
+  target: string;
+  /** Sent as `:authority` instead of the target. */
+  authority?: string | undefined;
+  /** Time between keepalive pings while calls run, in milliseconds. @defaultValue 310_000 */
+  keepaliveMs?: number | undefined;
+}
+
+/** What {@link GrpcTransportOptions} leaves out. */
+export const grpcTransportDefaults = Object.freeze({
+  // TensorFlow Serving ends a connection at the 5th ping that comes within 5 minutes of the one before while it sends nothing.
+  keepaliveMs: 310_000,
+});
+
+const unlimited = -1;
+
+const channelDefaults: ChannelOptions = {
+  // The default window of 64 KiB makes a response of many MiB wait for round trips.
+  "grpc-node.flow_control_window": 16 * 1024 * 1024,
+  // grpc-js refuses responses above 4 MiB by default; the server has no limit.
+  "grpc.max_receive_message_length": unlimited,
+  "grpc.max_send_message_length": unlimited,
+  // Its retries switch themselves off above 1 MiB, and a DNS TXT record could configure others.
+  "grpc.enable_retries": 0,
+  "grpc.service_config_disable_resolution": 1,
+  "grpc.keepalive_permit_without_calls": 0,
+  // Connect to the address given, as the REST transport does, whatever http_proxy says.
+  "grpc.enable_http_proxy": 0,
+};
+
+/** Predict with our own codec: the response is decoded where its errors can name the output. */
+const predictMethod: UnaryMethod<EncodedPredictRequest, Uint8Array> = {
+  path: PredictionServiceService.predict.path,
+  requestSerialize: (request) => request.toBuffer(),
+  responseDeserialize: (bytes) => bytes,
+};
+
+/**
+ * A transport over plaintext gRPC to one server.
+ *
+ * It connects at the first call. While no call runs, its connection does not keep the process alive.
+ */
+export function createGrpcTransport(options: GrpcTransportOptions): Transport {
+  const { target, authority, keepaliveMs = grpcTransportDefaults.keepaliveMs } = options;
+  const client = new Client(channelTarget(target), credentials.createInsecure(), {
+    ...channelDefaults,
+    "grpc.keepalive_time_ms": keepaliveMs,
+    ...(authority === undefined ? {} : { "grpc.default_authority": authority }),
+  });
+  const channel = { client, running: new Set<{ cancel(): void }>(), closed: false };
+
+  async function call<Request, Response, Result>(
+    method: string,
+    spec: ModelSpec,
+    definition: UnaryMethod<Request, Response>,
+    request: Request,
+    callOptions: TransportCallOptions,
+    read: (response: Response) => Result,
+  ): Promise<Result> {
+    const context = { method, modelSpec: errorModelSpec(spec), endpoint: target };
+    const response = await unaryCall(channel, definition, request, callOptions, context);
+    try {
+      return read(response);
+    } catch (cause) {
+      // A TensorError names the output already; anything else means the server speaks another language.
+      if (isServingError(cause, "TensorError")) throw cause;
+      throw localRpcError("INTERNAL", (cause as Error).message, context, cause);
+    }
+  }
+
+  return {
+    async predict(spec, inputs, callOptions) {
+      const request = new EncodedPredictRequest(spec, inputs, callOptions.outputFilter);
+      return await call("predict", spec, predictMethod, request, callOptions, decodePredictResponse);
+    },
+    async getModelMetadata(spec, callOptions) {
+      const request = { modelSpec: modelSpecToProto(spec), metadataField: [signatureDefField] };
+      return await call("getModelMetadata", spec, PredictionServiceService.getModelMetadata, request, callOptions, metadataFromProto);
+    },
+    async getModelStatus(spec, callOptions) {
+      const request = { modelSpec: modelSpecToProto(spec) };
+      return await call("getModelStatus", spec, ModelServiceService.getModelStatus, request, callOptions, statusesFromProto);
+    },
+    async close() {
+      channel.closed = true;
+      for (const running of channel.running) running.cancel();
+      client.close();
+    },
+  };
+}
+
+/** The spec as errors show it: fields that are not set are absent. */
+function errorModelSpec({ name, version, versionLabel, signatureName }: ModelSpec): ErrorModelSpec {
+  return {
+    name,
+    ...(version === undefined ? {} : { version }),
+    ...(versionLabel === undefined ? {} : { versionLabel }),
+    ...(signatureName === undefined ? {} : { signatureName }),
+  };
+}
+
+/** The target in grpc-js's grammar; without the scheme a host named like one, `dns:8500`, would be taken for it. */
+function channelTarget(target: string): string {
+  return target.startsWith("unix:") ? target : `dns:${target}`;
+}

@@ -1,0 +1,127 @@
+/** Bodies of Predict over REST: tensors -> request text, answer -> tensors. */
+import { SignatureError } from "../../errors.js";
+import type { Signature, TensorSpec } from "../../signature.js";
+import { type DType, isDType } from "../../tensor/dtype.js";
+import { isJsonDType, tensorFromJson, writeRowsJson, writeTensorJson } from "../../tensor/json.js";
+import type { JsonObject, JsonValue } from "../../tensor/json-parser.js";
+import { formatShape } from "../../tensor/shape.js";
+import { type AnyTensor, tensor } from "../../tensor/tensor.js";
+import type { TensorMap } from "../transport.js";
+
+/** Layout of a body: one value per name, or one object per row. */
+export type RestFormat = "column" | "row";
+
+/**
+ * The inputs as REST needs them: all of the signature's, with its defaults filled in, since the server demands every input there.
+ *
+ * @throws SignatureError that lists what REST cannot carry and what the server would take without a word or read as something else.
+ */
+export function completeInputs(signature: Signature, inputs: TensorMap, format: RestFormat, subject: string): TensorMap {
+  const complete: Record<string, AnyTensor> = Object.create(null);
+  const differences: string[] = [];
+  for (const [name, value] of Object.entries(inputs)) {
+    const spec = Object.hasOwn(signature.inputs, name) ? signature.inputs[name] : undefined;
+    // In column format the server ignores names it does not know.
+    if (spec === undefined) differences.push(`input "${name}": expected one of ${quoted(signature.inputs)}`);
+    else differences.push(...inputProblems(name, value, spec));
+    complete[name] = value;
+  }
+  for (const [name, spec] of Object.entries(signature.inputs)) {
+    if (!Object.hasOwn(complete, name) && spec.default !== undefined) complete[name] = spec.default;
+  }
+  for (const [name, spec] of Object.entries(signature.outputs)) {
+    // The server computes and prints every output, wanted or not, and fails the call at the first that JSON cannot carry.
+    if (!isJsonDType(spec.dtype)) differences.push(`output "${name}": REST cannot carry ${spec.dtype}, use gRPC`);
+  }
+  if (format === "row") differences.push(...rowProblems(complete));
+  if (differences.length > 0) throw new SignatureError(subject, differences);
+  return complete;
+}
+
+function inputProblems(name: string, value: AnyTensor, spec: TensorSpec): string[] {
+  const problems: string[] = [];
+  if (!isJsonDType(value.dtype)) problems.push(`input "${name}": REST cannot carry ${value.dtype}, use gRPC`);
+  // JSON does not say its dtype: the server would convert the numbers to that of the signature.
+  else if (value.dtype !== spec.dtype) problems.push(`input "${name}": expected ${spec.dtype}, got ${value.dtype}`);
+  const empty = value.shape.indexOf(0);
+  if (empty >= 0 && empty < value.shape.length - 1) {
+    problems.push(
+      `input "${name}": JSON cannot tell shape ${formatShape(value.shape)} from ${formatShape(value.shape.slice(0, empty + 1))}, use gRPC`,
+    );
+  }
+  return problems;
+}
+
+function rowProblems(inputs: TensorMap): string[] {
+  const entries = Object.entries(inputs);
+  const rows = entries[0]?.[1].shape[0];
+  return entries.flatMap(([name, { shape }]) => {
+    if (shape.length === 0) return [`input "${name}": expected rows, got a scalar (row format)`];
+    if (shape[0] === 0) return [`input "${name}": expected at least one row, got shape ${formatShape(shape)} (row format)`];
+    if (shape[0] !== rows) return [`input "${name}": expected ${rows} rows as in the first input, got ${shape[0]} (row format)`];
+    return [];
+  });
+}
+
+function quoted(record: object): string {
+  return Object.keys(record)
+    .map((name) => `"${name}"`)
+    .join(", ");
+}
+
+/** The text of a request. */
+export function writePredictBody(signatureName: string | undefined, inputs: TensorMap, format: RestFormat): string {
+  const head = signatureName === undefined ? "" : `"signature_name":${JSON.stringify(signatureName)},`;
+  const entries = Object.entries(inputs);
+  if (format === "column") {
+    const members = entries.map(([name, value]) => `${JSON.stringify(name)}:${writeTensorJson(value)}`);
+    return `{${head}"inputs":{${members.join(",")}}}`;
+  }
+  const columns = entries.map(([name, value]) => ({ key: JSON.stringify(name), rows: writeRowsJson(value) }));
+  const rows = (columns[0]?.rows ?? []).map((_, row) => `{${columns.map(({ key, rows }) => `${key}:${rows[row]}`).join(",")}}`);
+  return `{${head}"instances":[${rows.join(",")}]}`;
+}
+
+/**
+ * The outputs in an answer, by the names and dtypes of the signature; a single output has no name on the wire.
+ *
+ * @throws TensorError if a value does not fit; Error if the answer has another form.
+ */
+export function readPredictBody(body: JsonValue, signature: Signature, format: RestFormat): Record<string, AnyTensor> {
+  const key = format === "column" ? "outputs" : "predictions";
+  const value = asObject(body, "the answer")[key];
+  if (value === undefined) throw new Error(`expected "${key}" in the answer, got ${quoted(asObject(body, "the answer")) || "nothing"}`);
+  const specs = Object.entries(signature.outputs);
+  const outputs: Record<string, AnyTensor> = Object.create(null);
+  for (const [name, spec] of specs) {
+    if (!isDType(spec.dtype)) throw new Error(`output "${name}": expected a dtype that tensors can have, got ${spec.dtype}`);
+    const column = specs.length === 1 ? value : format === "column" ? member(asObject(value, key), name) : rowsOf(value, name);
+    outputs[name] = readOutput(column, spec, spec.dtype, `output "${name}"`);
+  }
+  return outputs;
+}
+
+function rowsOf(value: JsonValue, name: string): JsonValue[] {
+  if (!Array.isArray(value)) throw new Error('expected "predictions" to be a list');
+  return value.map((row, index) => member(asObject(row, `predictions[${index}]`), name));
+}
+
+function member(object: JsonObject, name: string): JsonValue {
+  const value = object[name];
+  if (value === undefined) throw new Error(`expected output "${name}" in the answer, got ${quoted(object) || "none"}`);
+  return value;
+}
+
+function readOutput(value: JsonValue, spec: TensorSpec, dtype: DType, what: string): AnyTensor {
+  const parsed = tensorFromJson(value, dtype, what);
+  if (parsed.size > 0 || spec.shape === null || parsed.shape.length >= spec.shape.length) return parsed;
+  // An empty list ends the nesting early; the dimensions behind it are those of the signature.
+  const shape = [...parsed.shape, ...spec.shape.slice(parsed.shape.length).map((dim) => dim ?? 0)];
+  return tensor(dtype, shape, parsed.values as never) as AnyTensor;
+}
+
+/** @throws Error that names `what` if a value is no object. */
+export function asObject(value: JsonValue | undefined, what: string): JsonObject {
+  if (typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Uint8Array)) return value;
+  throw new Error(`expected ${what} to be a JSON object`);
+}

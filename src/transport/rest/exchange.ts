@@ -1,0 +1,168 @@
+/** One HTTP exchange as a promise that keeps to the caller's deadline and signal. */
+import { validateHeaderName, validateHeaderValue } from "node:http";
+import type { Pool } from "undici";
+import type { CallMetadata, TransportCallOptions } from "../transport.js";
+import { type RestCallContext, restError, rpcErrorFromAnswer, rpcErrorFromConnection } from "./error.js";
+
+/** Less than this left, and nothing is sent: the answer could not come in time. */
+const minRemainingMs = 2;
+
+/** Node fires timers beyond 2^31 - 1 ms at once. */
+const maxTimerMs = 2 ** 31 - 1;
+
+/** Errors are short; more is cut, whoever sent it. */
+const maxErrorBytes = 64 * 1024;
+
+/** What is asked of the server. */
+export interface RestRequest {
+  readonly path: string;
+  /** Sent with POST; without a body: GET. */
+  readonly body?: string | undefined;
+}
+
+/** What an exchange needs from its transport. */
+export interface RestConnection {
+  readonly pool: Pool;
+  /** Aborts when the transport is closed. */
+  readonly closed: AbortSignal;
+}
+
+/** Why a call was ended here. */
+const deadlinePassed = Symbol("deadline passed");
+
+/**
+ * The body of a 200 answer.
+ *
+ * @throws RpcError for every other answer, a failed connection and the deadline.
+ * @throws The `reason` of the signal, as it is, once that aborts.
+ */
+export async function exchange(
+  connection: RestConnection,
+  request: RestRequest,
+  options: TransportCallOptions,
+  context: RestCallContext,
+): Promise<Uint8Array> {
+  const { signal } = options;
+  signal?.throwIfAborted();
+  const remainingMs = options.deadline - performance.now();
+  if (remainingMs < minRemainingMs) throw deadlineExceeded(context);
+  const controller = new AbortController();
+  const timer = remainingMs > maxTimerMs ? undefined : setTimeout(() => controller.abort(deadlinePassed), remainingMs);
+  const onAbort = () => controller.abort();
+  signal?.addEventListener("abort", onAbort, { once: true });
+  connection.closed.addEventListener("abort", onAbort, { once: true });
+  if (connection.closed.aborted) onAbort();
+  try {
+    const headers = headersFrom(await untilAborted(controller.signal, metadataOf(options)), request);
+    if (options.deadline - performance.now() < minRemainingMs) throw deadlineExceeded(context);
+    return await send(connection.pool, request, headers, controller.signal, context);
+  } catch (error) {
+    if (signal?.aborted) throw signal.reason;
+    if (controller.signal.reason === deadlinePassed) throw deadlineExceeded(context);
+    if (connection.closed.aborted) throw restError("CANCELLED", "the transport is closed", context, { cause: error });
+    throw error;
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", onAbort);
+    connection.closed.removeEventListener("abort", onAbort);
+  }
+}
+
+async function send(
+  pool: Pool,
+  request: RestRequest,
+  headers: string[],
+  signal: AbortSignal,
+  context: RestCallContext,
+): Promise<Uint8Array> {
+  const { path, body } = request;
+  let answer: { readonly status: number; readonly contentType: string; readonly body: Uint8Array };
+  try {
+    const response = await pool.request({ path, method: body === undefined ? "GET" : "POST", headers, body: body ?? null, signal });
+    const ok = response.statusCode === 200;
+    answer = {
+      status: response.statusCode,
+      contentType: String(response.headers["content-type"] ?? ""),
+      body: ok ? new Uint8Array(await response.body.arrayBuffer()) : await firstOf(response.body, maxErrorBytes),
+    };
+  } catch (cause) {
+    throw rpcErrorFromConnection(cause, context);
+  }
+  if (answer.status !== 200) throw rpcErrorFromAnswer(answer, context);
+  return answer.body;
+}
+
+/** The start of a stream; what is longer is left unread, which ends the connection. */
+async function firstOf(stream: AsyncIterable<Uint8Array>, maxBytes: number): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of stream) {
+    chunks.push(chunk);
+    length += chunk.length;
+    if (length >= maxBytes) break;
+  }
+  return Buffer.concat(chunks).subarray(0, maxBytes);
+}
+
+/** The metadata of this attempt. */
+async function metadataOf(options: TransportCallOptions): Promise<CallMetadata> {
+  const { metadata = {} } = options;
+  return typeof metadata === "function" ? await metadata() : metadata;
+}
+
+/** The result of a promise that cannot be stopped itself; rejects as soon as the signal aborts. */
+async function untilAborted<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
+  let onAbort = () => {};
+  const aborted = new Promise<never>((_, reject) => {
+    onAbort = () => reject(signal.reason);
+    if (signal.aborted) onAbort();
+    signal.addEventListener("abort", onAbort, { once: true });
+  });
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
+}
+
+/** Headers that shape the message itself; a second opinion on them would break it. */
+const ownHeaders: ReadonlySet<string> = new Set([
+  "connection",
+  "content-encoding",
+  "content-length",
+  "content-type",
+  "expect",
+  "keep-alive",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+]);
+
+/** Names and values in turn, as undici takes them. */
+function headersFrom(metadata: CallMetadata, request: RestRequest): string[] {
+  const headers = request.body === undefined ? [] : ["content-type", "application/json"];
+  for (const [name, value] of Object.entries(metadata)) {
+    if (value instanceof Uint8Array)
+      throw new TypeError(`metadata "${name}": expected a string, got a Uint8Array, which only gRPC can send`);
+    if (ownHeaders.has(name.toLowerCase())) throw new TypeError(`metadata "${name}": the REST transport sets this header itself`);
+    for (const item of typeof value === "string" ? [value] : value) headers.push(name, checkHeader(name, item));
+  }
+  return headers;
+}
+
+function checkHeader(name: string, value: unknown): string {
+  if (typeof value !== "string")
+    throw new TypeError(`metadata "${name}": expected a string, got ${value === null ? "null" : typeof value}`);
+  try {
+    validateHeaderName(name);
+    validateHeaderValue(name, value);
+  } catch (cause) {
+    throw new TypeError(`metadata "${name}": ${(cause as Error).message}`, { cause });
+  }
+  return value;
+}
+
+function deadlineExceeded(context: RestCallContext) {
+  return restError("DEADLINE_EXCEEDED", "the deadline passed before the answer was complete", context);
+}

@@ -1,0 +1,137 @@
+/** Answers of GetModelMetadata and GetModelStatus over REST: protobuf JSON, with field names as in the .proto files. */
+import { type StatusCode, statusCodes } from "../../errors.js";
+import type { Signature, TensorSpec } from "../../signature.js";
+import { type DType, dtypeFromUpstreamName, dtypes, isDType } from "../../tensor/dtype.js";
+import type { JsonObject, JsonValue } from "../../tensor/json-parser.js";
+import { elementCount } from "../../tensor/shape.js";
+import { type AnyTensor, tensor } from "../../tensor/tensor.js";
+import type { ModelMetadata, ModelVersionState, ModelVersionStatus } from "../transport.js";
+import { asObject } from "./bodies.js";
+
+/** @throws Error if the answer has another form. */
+export function readMetadata(body: JsonValue): ModelMetadata {
+  const answer = asObject(body, "the answer");
+  const spec = asObject(answer["model_spec"], "model_spec");
+  const metadata = asObject(answer["metadata"], "metadata");
+  const definitions = asObject(asObject(metadata["signature_def"], "metadata.signature_def")["signature_def"], "the signature map");
+  const signatures: Record<string, Signature> = Object.create(null);
+  for (const [name, value] of Object.entries(definitions)) {
+    const signature = readSignature(asObject(value, `signature "${name}"`));
+    // Nobody can call __saved_model_init_op, which has neither inputs nor a method.
+    if (signature.methodName !== "" || Object.keys(signature.inputs).length > 0) signatures[name] = signature;
+  }
+  const version = spec["version"];
+  return { modelSpec: { name: text(spec["name"]), ...(version == null ? {} : { version: integer(version) }) }, signatures };
+}
+
+function readSignature(definition: JsonObject): Signature {
+  const defaults = optionalObject(definition["defaults"]);
+  const inputs = readSpecs(optionalObject(definition["inputs"]));
+  for (const [name, spec] of Object.entries(inputs)) {
+    const value = defaults[name];
+    const read = value === undefined ? undefined : readDefault(asObject(value, `default of "${name}"`));
+    if (read !== undefined) inputs[name] = { ...spec, default: read };
+  }
+  return { methodName: text(definition["method_name"]), inputs, outputs: readSpecs(optionalObject(definition["outputs"])) };
+}
+
+function readSpecs(infos: JsonObject): Record<string, TensorSpec> {
+  const specs: Record<string, TensorSpec> = Object.create(null);
+  for (const [name, value] of Object.entries(infos)) {
+    const info = asObject(value, `"${name}"`);
+    const shape = optionalObject(info["tensor_shape"]);
+    const dims = readDims(shape).map((dim) => (dim < 0 ? null : dim));
+    specs[name] = { dtype: readDType(info["dtype"]), shape: shape["unknown_rank"] === true ? null : dims };
+  }
+  return specs;
+}
+
+/** Protobuf JSON prints enum values it has no name for as numbers. */
+function readDType(value: JsonValue | undefined): TensorSpec["dtype"] {
+  if (typeof value === "bigint") return `dtype_${Number(value)}`;
+  return dtypeFromUpstreamName(text(value)) ?? "invalid";
+}
+
+function readDims(shape: JsonObject): number[] {
+  const dims = shape["dim"];
+  return Array.isArray(dims) ? dims.map((dim) => Number(integer(asObject(dim, "a dimension")["size"]))) : [];
+}
+
+/** The typed list of each dtype; those not named here are in `int_val`. */
+const lists: Partial<Record<DType, string>> = {
+  float32: "float_val",
+  float64: "double_val",
+  float16: "half_val",
+  bfloat16: "half_val",
+  int64: "int64_val",
+  uint64: "uint64_val",
+  uint32: "uint32_val",
+  bool: "bool_val",
+  string: "string_val",
+};
+
+/** A default as a whole TensorProto; `undefined` where the dtype has no tensor here or none that REST could send. */
+function readDefault(proto: JsonObject): AnyTensor | undefined {
+  const dtype = readDType(proto["dtype"]);
+  if (!isDType(dtype) || ["complex", "quantized", "float8"].includes(dtypes[dtype].kind)) return undefined;
+  const shape = readDims(optionalObject(proto["tensor_shape"]));
+  const content = proto["tensor_content"];
+  if (typeof content === "string" && content !== "" && dtype !== "string") {
+    const bytes = Uint8Array.from(Buffer.from(content, "base64"));
+    const { array, bytes: width } = dtypes[dtype];
+    return bytes.length % width === 0 ? (tensor(dtype, shape, new array(bytes.buffer) as never) as AnyTensor) : undefined;
+  }
+  const list = proto[lists[dtype] ?? "int_val"];
+  const given = (Array.isArray(list) ? list : []).map((value) => element(value, dtype));
+  // A short list is filled with its last value, an empty one with zeros.
+  const filler = given.at(-1) ?? element(dtype === "string" ? "" : dtype === "bool" ? false : 0n, dtype);
+  const values = Array.from({ length: elementCount(shape) }, (_, index) => given[index] ?? filler);
+  const flat = dtypes[dtype].array === Uint16Array ? Uint16Array.from(values as number[]) : values;
+  return tensor(dtype, shape, flat as never) as AnyTensor;
+}
+
+/** One element as protobuf JSON writes it: 64-bit integers and non-finite floats as text, bytes as base64. */
+function element(value: JsonValue, dtype: DType): number | bigint | boolean | Uint8Array {
+  const { kind } = dtypes[dtype];
+  if (kind === "string") return Uint8Array.from(Buffer.from(text(value), "base64"));
+  if (kind === "bool") return value === true;
+  return kind === "bigint" ? integer(value) : Number(value);
+}
+
+const states: ReadonlySet<string> = new Set<ModelVersionState>(["UNKNOWN", "START", "LOADING", "AVAILABLE", "UNLOADING", "END"]);
+
+/** @throws Error if the answer has another form. */
+export function readStatuses(body: JsonValue): ModelVersionStatus[] {
+  const statuses = asObject(body, "the answer")["model_version_status"];
+  if (!Array.isArray(statuses)) throw new Error("expected model_version_status to be a list");
+  return statuses.map((value) => {
+    const entry = asObject(value, "a version status");
+    const status = optionalObject(entry["status"]);
+    const state = text(entry["state"]);
+    const code = text(status["error_code"]);
+    return {
+      version: integer(entry["version"]),
+      state: states.has(state) ? (state as ModelVersionState) : "UNKNOWN",
+      errorCode: (statusCodes as readonly string[]).includes(code) ? (code as StatusCode) : "UNKNOWN",
+      errorMessage: text(status["error_message"]),
+    };
+  });
+}
+
+function optionalObject(value: JsonValue | undefined): JsonObject {
+  return value == null ? {} : asObject(value, "a field");
+}
+
+/** Text; bytes that are no UTF-8 become replacement characters, so that one bad message does not hide the rest. */
+function text(value: JsonValue | undefined): string {
+  if (value instanceof Uint8Array) return new TextDecoder().decode(value);
+  if (value === undefined || typeof value === "string") return value ?? "";
+  throw new Error(`expected text, got ${typeof value}`);
+}
+
+/** Protobuf JSON writes 64-bit integers as text. */
+function integer(value: JsonValue | undefined): bigint {
+  if (typeof value === "bigint") return value;
+  if (typeof value === "string" && /^-?\d{1,20}$/.test(value)) return BigInt(value);
+  throw new Error(`expected a whole number, got ${typeof value === "string" ? JSON.stringify(value.slice(0, 40)) : typeof value}`);
+}

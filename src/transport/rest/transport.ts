@@ -1,0 +1,116 @@
+/** Calls over REST: HTTP/1.1 to one server. */
+import { setMaxListeners } from "node:events";
+import { Pool } from "undici";
+import { isServingError, RpcError } from "../../errors.js";
+import { defaultSignatureName, type ModelSpec } from "../../model-spec.js";
+import type { Signature } from "../../signature.js";
+import { parseJson } from "../../tensor/json.js";
+import type { JsonValue } from "../../tensor/json-parser.js";
+import type { ModelMetadata, PredictResult, TensorMap, Transport, TransportCallOptions, TransportPredictOptions } from "../transport.js";
+import { completeInputs, readPredictBody, writePredictBody } from "./bodies.js";
+import { type RestCallContext, restError } from "./error.js";
+import { exchange, type RestRequest } from "./exchange.js";
+import { readMetadata, readStatuses } from "./metadata.js";
+import { modelPath, statusPath } from "./paths.js";
+
+/** Options of {@link createRestTransport}. */
+export interface RestTransportOptions {
+  /** `http://host:port`, with the prefix path where there is one and no slash at the end. */
+  url: string;
+}
+
+/** An answer nests as deep as a tensor can, plus the object around it. */
+const maxDepth = 300;
+
+/**
+ * A transport over REST to one server.
+ *
+ * It connects at the first call. While no call runs, its connections do not keep the process alive.
+ */
+export function createRestTransport({ url }: RestTransportOptions): Transport {
+  const { origin, host, pathname } = new URL(url);
+  const prefix = pathname.replace(/\/+$/, "");
+  // Time is limited by each call's deadline, which covers connecting, headers and body.
+  const pool = new Pool(origin, { pipelining: 1, keepAliveTimeout: 4000, headersTimeout: 0, bodyTimeout: 0, connect: { timeout: 0 } });
+  const closing = new AbortController();
+  // Every running call listens; Node warns above 10 otherwise.
+  setMaxListeners(0, closing.signal);
+  const connection = { pool, closed: closing.signal };
+
+  async function call<Result>(
+    method: string,
+    spec: ModelSpec,
+    request: RestRequest,
+    options: TransportCallOptions,
+    read: (body: JsonValue) => Result,
+  ): Promise<Result> {
+    const context: RestCallContext = { method, modelSpec: spec, endpoint: host };
+    const bytes = await exchange(connection, { ...request, path: prefix + request.path }, options, context);
+    try {
+      return read(parseJson(bytes, { maxDepth }));
+    } catch (cause) {
+      if (isServingError(cause, "TensorError")) throw cause;
+      throw restError("INTERNAL", `unexpected answer: ${(cause as Error).message}`, context, { cause });
+    }
+  }
+
+  function getModelMetadata(spec: ModelSpec, options: TransportCallOptions): Promise<ModelMetadata> {
+    return call("getModelMetadata", spec, { path: `${modelPath(spec)}/metadata` }, options, readMetadata);
+  }
+
+  async function predict(spec: ModelSpec, inputs: TensorMap, options: TransportPredictOptions): Promise<PredictResult> {
+    const format = options.restFormat ?? "column";
+    const signatureName = spec.signatureName || defaultSignatureName;
+    const signature = options.signature ?? (await getModelMetadata(spec, options)).signatures[signatureName];
+    const subject = `predict ${spec.name}`;
+    // Without the signature the server has the word: it refuses what it does not know.
+    const sent = signature === undefined ? inputs : completeInputs(signature, inputs, format, subject);
+    if (signature !== undefined) checkOutputFilter(signature, options.outputFilter ?? [], spec, host);
+    const request: RestRequest = {
+      path: `${modelPath(spec)}:predict`,
+      body: writePredictBody(spec.signatureName, sent, format),
+    };
+    return await call("predict", spec, request, options, (body) => {
+      if (signature === undefined) throw new Error(`the model answered, but its metadata has no signature "${signatureName}"`);
+      return {
+        outputs: wantedOutputs(readPredictBody(body, signature, format), options.outputFilter ?? []),
+        modelSpec: { name: spec.name, ...(spec.version === undefined ? {} : { version: BigInt(spec.version) }), signatureName },
+      };
+    });
+  }
+
+  return {
+    needsSignature: true,
+    predict,
+    getModelMetadata,
+    getModelStatus: (spec, options) => call("getModelStatus", spec, { path: statusPath(spec) }, options, readStatuses),
+    async close() {
+      closing.abort();
+      await pool.destroy();
+    },
+  };
+}
+
+/** REST has no output filter: it is checked here, with the codes and texts of gRPC, and applied to the answer. */
+function checkOutputFilter(signature: Signature, outputFilter: readonly string[], spec: ModelSpec, endpoint: string): void {
+  outputFilter.forEach((name, index) => {
+    const known = Object.hasOwn(signature.outputs, name);
+    if (known && outputFilter.indexOf(name) === index) return;
+    const expected = `Outputs expected to be in the set {${Object.keys(signature.outputs).sort().join(",")}}.`;
+    throw new RpcError({
+      code: "INVALID_ARGUMENT",
+      method: "predict",
+      modelSpec: spec,
+      endpoint,
+      transport: "rest",
+      serverMessage: known ? `duplicate output tensor alias: ${name}` : `output tensor alias not found in signature: ${name} ${expected}`,
+    });
+  });
+}
+
+function wantedOutputs(outputs: PredictResult["outputs"], outputFilter: readonly string[]): PredictResult["outputs"] {
+  if (outputFilter.length === 0) return outputs;
+  const wanted: PredictResult["outputs"] = Object.create(null);
+  for (const name of outputFilter) wanted[name] = outputs[name] as PredictResult["outputs"][string];
+  return wanted;
+}

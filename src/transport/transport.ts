@@ -1,0 +1,75 @@
+/**
+ * The seam of this package: everything that carries a call implements {@link Transport}, everything that shapes calls wraps one.
+ *
+ * Types only. The words are ours, not those of gRPC or JSON.
+ */
+import type { StatusCode } from "../errors.js";
+import type { ModelSpec } from "../model-spec.js";
+import type { Signature } from "../signature.js";
+import type { AnyTensor } from "../tensor/tensor.js";
+
+/** Tensors by name; records that hold names from the wire have a null prototype. */
+export type TensorMap = Readonly<Record<string, AnyTensor>>;
+
+/** Request metadata (headers); `Uint8Array` only for keys that end in `-bin`, and only over gRPC. */
+export type CallMetadata = Readonly<Record<string, string | readonly string[] | Uint8Array>>;
+
+/** What comes with every call. Only `client/` makes it, so no layer restarts the clock. */
+export interface TransportCallOptions {
+  /** When the call must have settled, in milliseconds of `performance.now()`. */
+  readonly deadline: number;
+  /** The caller's abort; the call rejects with its `reason`. */
+  readonly signal?: AbortSignal | undefined;
+  /** Request metadata; a function (tokens) is asked once per attempt. */
+  readonly metadata?: CallMetadata | (() => Promise<CallMetadata>) | undefined;
+}
+
+/** Options of {@link Transport.predict}. */
+export interface TransportPredictOptions extends TransportCallOptions {
+  /** The signature that is called, where the client knows it; REST fetches it otherwise. */
+  readonly signature?: Signature | undefined;
+  /** Names of the outputs wanted; empty or absent: all. */
+  readonly outputFilter?: readonly string[] | undefined;
+  /** Layout of REST bodies. @defaultValue `"column"` */
+  readonly restFormat?: "column" | "row" | undefined;
+}
+
+/** What a Predict call answers. */
+export interface PredictResult {
+  /** Output tensors by name, null prototype; each is the caller's own memory. */
+  readonly outputs: Record<string, AnyTensor>;
+  /** What answered; `version` is absent where the transport cannot tell it (REST without a version in the request). */
+  readonly modelSpec: { readonly name: string; readonly version?: bigint; readonly signatureName: string };
+}
+
+/** What GetModelMetadata answers. */
+export interface ModelMetadata {
+  /** The model and the version that was described. */
+  readonly modelSpec: { readonly name: string; readonly version?: bigint };
+  /** Signatures by name, null prototype. */
+  readonly signatures: Record<string, Signature>;
+}
+
+/** Where one version of a model is in its life. */
+export type ModelVersionState = "UNKNOWN" | "START" | "LOADING" | "AVAILABLE" | "UNLOADING" | "END";
+
+/** State of one version of a model. */
+export interface ModelVersionStatus {
+  readonly version: bigint;
+  readonly state: ModelVersionState;
+  /** `OK`, or why the version failed. */
+  readonly errorCode: StatusCode;
+  readonly errorMessage: string;
+}
+
+/** One way to a model server. */
+export interface Transport {
+  /** Whether `predict` needs the signature, so that a client that has it cached should pass it. REST does. */
+  readonly needsSignature?: boolean;
+  predict(spec: ModelSpec, inputs: TensorMap, options: TransportPredictOptions): Promise<PredictResult>;
+  getModelMetadata(spec: ModelSpec, options: TransportCallOptions): Promise<ModelMetadata>;
+  /** Versions in the server's order, highest first. */
+  getModelStatus(spec: ModelSpec, options: TransportCallOptions): Promise<ModelVersionStatus[]>;
+  /** Free everything. Running calls are cancelled; the client waits for them before it closes its transport. */
+  close(): Promise<void>;
+}

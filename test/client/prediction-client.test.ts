@@ -1,0 +1,281 @@
+import { describe, expect, it } from "vitest";
+import { PredictionClient } from "../../src/client/prediction-client.js";
+import { RpcError, type StatusCode } from "../../src/errors.js";
+import type { ModelSpec } from "../../src/model-spec.js";
+import type { Signature } from "../../src/signature.js";
+import { tensor } from "../../src/tensor/tensor.js";
+import type {
+  CallMetadata,
+  ModelMetadata,
+  PredictResult,
+  TensorMap,
+  Transport,
+  TransportCallOptions,
+  TransportPredictOptions,
+} from "../../src/transport/transport.js";
+
+const signature = (dtype: "float32" | "int32"): Signature => ({
+  methodName: "tensorflow/serving/predict",
+  inputs: { x: { dtype, shape: [null] } },
+  outputs: { y: { dtype, shape: [null] } },
+});
+
+/** An own transport that echoes, notes what it is asked, and serves one model whose version and signatures tests may change. */
+class EchoTransport implements Transport {
+  readonly needsSignature: boolean;
+  version = 1n;
+  signatures: Record<string, Signature> = { serving_default: signature("float32") };
+  refusal: StatusCode | undefined;
+  /** Calls of predict wait for it. */
+  gate: Promise<void> | undefined;
+  readonly predicts: { inputs: TensorMap; options: TransportPredictOptions }[] = [];
+  lookUps = 0;
+  closed = 0;
+
+  constructor(needsSignature = false) {
+    this.needsSignature = needsSignature;
+  }
+
+  async predict(spec: ModelSpec, inputs: TensorMap, options: TransportPredictOptions): Promise<PredictResult> {
+    this.predicts.push({ inputs, options });
+    await this.gate;
+    if (this.refusal !== undefined) {
+      throw new RpcError({
+        code: this.refusal,
+        method: "predict",
+        modelSpec: spec,
+        endpoint: "here",
+        transport: "echo",
+        serverMessage: "refused",
+        cause: "why",
+      });
+    }
+    return { outputs: { ...inputs }, modelSpec: { name: spec.name, version: this.version, signatureName: "serving_default" } };
+  }
+
+  async getModelMetadata(spec: ModelSpec, _options: TransportCallOptions): Promise<ModelMetadata> {
+    this.lookUps++;
+    return { modelSpec: { name: spec.name, version: this.version }, signatures: this.signatures };
+  }
+
+  async getModelStatus(): Promise<[]> {
+    return [];
+  }
+
+  async close(): Promise<void> {
+    this.closed++;
+  }
+}
+
+const x = tensor("float32", [1], [1]);
+
+describe("PredictionClient", () => {
+  it("sends tensors without a look-up where the transport needs no signature", async () => {
+    const transport = new EchoTransport();
+    await new PredictionClient(transport).predict("m", { x });
+    expect(transport.lookUps).toBe(0);
+    expect(transport.predicts[0]?.inputs.x).toBe(x);
+  });
+
+  it("fetches and passes the signature, once, where the transport needs it", async () => {
+    const transport = new EchoTransport(true);
+    const client = new PredictionClient(transport);
+    await Promise.all([client.predict("m", { x }), client.predict("m", { x })]);
+    await client.predict("m", { x });
+    expect(transport.lookUps).toBe(1);
+    expect(transport.predicts[2]?.options.signature).toBe(transport.signatures.serving_default);
+  });
+
+  it.each([[{ x: [1, 2] }], [[1, 2]], [new Float32Array([1, 2])], [tensor("float32", [2], [1, 2])]])(
+    "takes %o as inputs",
+    async (inputs) => {
+      const result = await new PredictionClient(new EchoTransport()).predict("m", inputs);
+      expect(result.outputs.x).toMatchObject({ dtype: "float32", shape: [2], values: new Float32Array([1, 2]) });
+    },
+  );
+
+  it("refuses inputs that do not fit before sending, unless check is off", async () => {
+    const transport = new EchoTransport(true);
+    const wrong = { x: tensor("int32", [1, 1], [1]) };
+    await expect(new PredictionClient(transport).predict("m", wrong)).rejects.toMatchObject({
+      name: "SignatureError",
+      message: 'INVALID_ARGUMENT: predict m: input "x": expected float32 [?], got int32 [1, 1]',
+    });
+    expect(transport.predicts).toHaveLength(0);
+    await new PredictionClient(transport, { check: false }).predict("m", wrong);
+    expect(transport.predicts).toHaveLength(1);
+  });
+
+  it("looks again before refusing what an older signature does not take", async () => {
+    const transport = new EchoTransport();
+    const client = new PredictionClient(transport);
+    await client.predict("m", { x: [1] });
+    transport.signatures = { serving_default: signature("int32") };
+    transport.version = 2n;
+    const result = await client.predict("m", { x: tensor("int32", [1], [1]) });
+    expect(result.outputs.x?.dtype).toBe("int32");
+    expect(transport.lookUps).toBe(2);
+  });
+
+  it("forgets the signature when the answering version changes", async () => {
+    const transport = new EchoTransport();
+    const client = new PredictionClient(transport);
+    await client.predict("m", [1]);
+    transport.version = 2n;
+    await client.predict("m", [1]);
+    transport.signatures = { serving_default: signature("int32") };
+    expect((await client.predict("m", [1])).outputs.x?.dtype).toBe("int32");
+    expect(transport.lookUps).toBe(2);
+  });
+
+  it("lets the server answer for a signature that the model does not have, after looking twice", async () => {
+    const transport = new EchoTransport(true);
+    const client = new PredictionClient(transport);
+    await client.predict("m", { x });
+    transport.refusal = "FAILED_PRECONDITION";
+    const call = client.predict({ name: "m", signatureName: "other" }, [1]);
+    await expect(call).rejects.toMatchObject({
+      name: "RpcError",
+      code: "FAILED_PRECONDITION",
+      hint: 'the model has no signature "other", only "serving_default"',
+    });
+    expect(transport.predicts[1]?.options.signature).toBeUndefined();
+    expect(transport.lookUps).toBe(2);
+  });
+
+  it("adds what differs from the signature to the server's error", async () => {
+    const transport = new EchoTransport();
+    transport.refusal = "INVALID_ARGUMENT";
+    const call = new PredictionClient(transport).predict("m", { z: x }, { outputFilter: ["q"] });
+    await expect(call).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      serverMessage: "refused",
+      endpoint: "here",
+      cause: "why",
+      message: "INVALID_ARGUMENT: predict m: refused",
+      hint:
+        'input "z" is not in the signature, whose inputs are "x"; input "x" is missing: expected float32 [?]; the signature\'s inputs are "x"; ' +
+        'output "q" is not in the signature, whose outputs are "y"',
+    });
+  });
+
+  it("leaves other errors of the transport as they are", async () => {
+    const transport = new EchoTransport();
+    transport.refusal = "UNAVAILABLE";
+    await expect(new PredictionClient(transport).predict("m", { x })).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    expect(transport.lookUps).toBe(0);
+  });
+
+  it("passes options on, the call's metadata over the client's", async () => {
+    const transport = new EchoTransport();
+    const client = new PredictionClient(transport, { metadata: { "X-Tenant": "a", "x-other": "b" }, restFormat: "row", timeoutMs: 5000 });
+    const before = performance.now();
+    const signal = new AbortController().signal;
+    await client.predict("m", { x }, { metadata: { "x-tenant": "c" }, outputFilter: ["y"], timeoutMs: 1000, signal });
+    const options = transport.predicts[0]?.options;
+    expect(options).toMatchObject({ metadata: { "x-other": "b", "x-tenant": "c" }, outputFilter: ["y"], restFormat: "row", signal });
+    expect(options?.deadline).toBeGreaterThanOrEqual(before + 1000);
+    expect(options?.deadline).toBeLessThan(before + 5000);
+  });
+
+  it("hands a metadata function on, to be asked per attempt", async () => {
+    const transport = new EchoTransport();
+    const client = new PredictionClient(transport, { metadata: async () => ({ Authorization: "t", other: "o" }) });
+    await client.predict("m", { x }, { metadata: { authorization: "u" } });
+    const metadata = transport.predicts[0]?.options.metadata as () => Promise<CallMetadata>;
+    expect(await metadata()).toEqual({ authorization: "u", other: "o" });
+  });
+
+  it("stops waiting for the signature when the caller aborts or time runs out", async () => {
+    const transport = new EchoTransport(true);
+    transport.getModelMetadata = () => new Promise(() => undefined);
+    const client = new PredictionClient(transport);
+    const abort = new AbortController();
+    const reason = new Error("enough");
+    const call = client.predict("m", { x }, { signal: abort.signal });
+    abort.abort(reason);
+    await expect(call).rejects.toBe(reason);
+    await expect(client.predict("m", { x }, { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+    await expect(client.predict("m", { x }, { timeoutMs: 5 })).rejects.toMatchObject({ name: "RpcError", code: "DEADLINE_EXCEEDED" });
+  });
+
+  describe("close", () => {
+    it("refuses new calls, waits for running ones, then closes the transport once", async () => {
+      const transport = new EchoTransport();
+      let open: () => void = () => undefined;
+      transport.gate = new Promise((resolve) => {
+        open = resolve;
+      });
+      const client = new PredictionClient(transport);
+      const running = client.predict("m", { x });
+      const closing = client.close();
+      await expect(client.predict("m", { x })).rejects.toMatchObject({ code: "FAILED_PRECONDITION" });
+      expect(transport.closed).toBe(0);
+      open();
+      await running;
+      await Promise.all([closing, client.close(), client[Symbol.asyncDispose]()]);
+      expect(transport.closed).toBe(1);
+    });
+
+    it("ends running calls by force, also after a close without", async () => {
+      const transport = new EchoTransport();
+      transport.gate = new Promise(() => undefined);
+      const client = new PredictionClient(transport);
+      const running = client.predict("m", { x });
+      const refused = expect(running).rejects.toMatchObject({ code: "CANCELLED" });
+      const closing = client.close();
+      await client.close({ force: true });
+      await Promise.all([refused, closing]);
+      expect(transport.closed).toBe(1);
+    });
+
+    it("works on a client that was never used", async () => {
+      await new PredictionClient("localhost", 8500).close();
+      await new PredictionClient("http://localhost").close({ force: true });
+    });
+  });
+
+  describe("rejects", () => {
+    const make = PredictionClient as unknown as new (...args: unknown[]) => PredictionClient;
+    it.each([
+      [["localhost", "8500"], TypeError, /port \(number\)/],
+      [["http://localhost", 8501], TypeError, /without a scheme/],
+      [["localhost", 0], RangeError, /from 1 to 65535/],
+      [["localhost:8500", { transport: "rest" }], TypeError, /only with \(host, port\)/],
+      [["localhost", 8500, { transport: "http" }], TypeError, /"grpc" or "rest"/],
+      [[["a:8500", "b:8500"]], TypeError, /not supported in this version/],
+      [["grpcs://host"], TypeError, /not supported in this version/],
+      [[{}], TypeError, /target string or a Transport/],
+      [[undefined], TypeError, /got undefined/],
+      [[null], TypeError, /got null/],
+      [["localhost", 8500, { timeoutMs: 0 }], RangeError, /timeoutMs/],
+      [["localhost", 8500, { timeoutMs: Number.POSITIVE_INFINITY }], RangeError, /timeoutMs/],
+      [["localhost", 8500, { timeoutMs: "1" }], TypeError, /timeoutMs/],
+      [["localhost", 8500, { restFormat: "rows" }], TypeError, /"column" or "row", got "rows"/],
+      [["localhost", 8500, { check: 1 }], TypeError, /check/],
+      [["localhost", 8500, { metadata: "token" }], TypeError, /metadata/],
+    ] as const)("new PredictionClient(...%j)", (args, error, message) => {
+      expect(() => new make(...args)).toThrow(error);
+      expect(() => new make(...args)).toThrow(message);
+    });
+
+    it.each([
+      ["", { x }, {}, TypeError],
+      [{ name: "m", version: -1 }, { x }, {}, RangeError],
+      ["m", undefined, {}, TypeError],
+      ["m", { x }, { timeoutMs: -1 }, RangeError],
+      ["m", { x }, { timeoutMs: Number.NaN }, RangeError],
+      ["m", { x }, { outputFilter: "y" }, TypeError],
+      ["m", { x }, { signal: {} }, TypeError],
+      ["m", { x }, { metadata: 1 }, TypeError],
+    ] as const)("predict(%j, ..., %o)", async (model, inputs, options, error) => {
+      const transport = new EchoTransport();
+      await expect(new PredictionClient(transport).predict(model as string, inputs as never, options as never)).rejects.toThrow(error);
+      expect(transport.predicts).toHaveLength(0);
+    });
+  });
+
+  it("ignores options it does not know", () => {
+    expect(() => new PredictionClient("localhost", 8500, { retry: false } as never)).not.toThrow();
+  });
+});

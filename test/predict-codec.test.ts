@@ -1,0 +1,81 @@
+import { describe, expect, it } from "vitest";
+import { PredictRequest, PredictResponse } from "../gen/tensorflow_serving/apis/predict.js";
+import type { ModelSpec } from "../src/model-spec.js";
+import { decodePredictResponse, EncodedPredictRequest } from "../src/predict-codec.js";
+import { tensor } from "../src/tensor/tensor.js";
+
+describe("EncodedPredictRequest", () => {
+  const specs: ModelSpec[] = [
+    { name: "m" },
+    { name: "模型", signatureName: "serving_default" },
+    { name: "m", version: 0 },
+    { name: "m", version: 300 },
+    { name: "m", version: 2n ** 63n - 1n, signatureName: "s" },
+    { name: "m", versionLabel: "canary" },
+    { name: "m", versionLabel: "" },
+  ];
+
+  it.each(specs)("writes %o as the generated code does", (spec) => {
+    const request = new EncodedPredictRequest(spec, {}).toBuffer();
+    const { modelSpec } = PredictRequest.decode(request);
+    expect(modelSpec?.name).toBe(spec.name);
+    expect(modelSpec?.signatureName).toBe(spec.signatureName ?? "");
+    expect(modelSpec?.version?.toString()).toBe(spec.version?.toString());
+    expect(modelSpec?.versionLabel).toBe(spec.versionLabel);
+  });
+
+  it("writes inputs and output filter, at any place of a larger buffer", () => {
+    const inputs = { x: tensor("float32", [2, 0], []), é: tensor("string", [1], ["a"]) };
+    const request = new EncodedPredictRequest({ name: "m" }, inputs, ["y", "ü"]);
+    const target = Buffer.alloc(request.length + 7, 0xff);
+    expect(request.copy(target, 5)).toBe(request.length);
+    const decoded = PredictRequest.decode(new Uint8Array(target.subarray(5, 5 + request.length)));
+    expect(decoded.outputFilter).toEqual(["y", "ü"]);
+    expect(Object.keys(decoded.inputs)).toEqual(["x", "é"]);
+    expect(decoded.inputs["é"]?.stringVal).toEqual([new TextEncoder().encode("a")]);
+    expect([...target.subarray(0, 5), ...target.subarray(-2)]).toEqual(new Array(7).fill(0xff));
+  });
+});
+
+describe("decodePredictResponse", () => {
+  const y = { dtype: 1, tensorShape: { dim: [{ size: 2 }] }, floatVal: [1, 2] };
+  const other = { ...y, floatVal: [3, 4] };
+  const encode = (response: Parameters<typeof PredictResponse.fromPartial>[0]) =>
+    PredictResponse.encode(PredictResponse.fromPartial(response)).finish();
+
+  it("reads outputs and the model spec", () => {
+    const bytes = encode({ modelSpec: { name: "m", version: 2 ** 52, signatureName: "s" }, outputs: { y } });
+    const { outputs, modelSpec } = decodePredictResponse(bytes);
+    expect(modelSpec).toEqual({ name: "m", version: 2n ** 52n, signatureName: "s" });
+    expect(Object.getPrototypeOf(outputs)).toBeNull();
+    expect(outputs["y"]?.values).toEqual(Float32Array.of(1, 2));
+  });
+
+  it("lets the last of two outputs of one name count, whatever the order of fields", () => {
+    const bytes = Buffer.concat([encode({ outputs: { y } }), encode({ modelSpec: { name: "m" } }), encode({ outputs: { y: other } })]);
+    expect(decodePredictResponse(bytes).outputs["y"]?.values).toEqual(Float32Array.of(3, 4));
+  });
+
+  it("merges a value that comes in two parts, and takes the name from behind it", () => {
+    // entry: value { dtype: int32, shape [1] }, key "y", value { int_val 7 }
+    const entry = [0x12, 8, 0x08, 3, 0x12, 4, 0x12, 2, 0x08, 1, 0x0a, 1, 0x79, 0x12, 2, 0x38, 7];
+    expect(decodePredictResponse(Uint8Array.from([0x0a, entry.length, ...entry])).outputs["y"]?.values).toEqual(Int32Array.of(7));
+  });
+
+  it("keeps outputs named like members of Object", () => {
+    const bytes = Buffer.from(encode({ outputs: { aaaaaaaaa: y } }))
+      .toString("latin1")
+      .replace("aaaaaaaaa", "__proto__");
+    const { outputs } = decodePredictResponse(Buffer.from(bytes, "latin1"));
+    expect(Object.keys(outputs)).toEqual(["__proto__"]);
+  });
+
+  it.each([
+    ["a field beyond the end", [0x0a, 5, 1]],
+    ["an endless varint", new Array(11).fill(0xff)],
+    ["field number 0", [0x02, 0]],
+    ["an open group", [0x1b, 0x1b]],
+  ])("rejects %s", (_, bytes) => {
+    expect(() => decodePredictResponse(Uint8Array.from(bytes))).toThrow(expect.objectContaining({ name: "FormatError" }));
+  });
+});

@@ -1,0 +1,156 @@
+import { Client, credentials, type ServiceError, status } from "@grpc/grpc-js";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { TensorProto } from "../../gen/tensorflow/core/framework/tensor.js";
+import { PredictRequest, PredictResponse } from "../../gen/tensorflow_serving/apis/predict.js";
+import { modelSpecToProto, tensorFromProto, tensorToProto } from "../../src/messages.js";
+import { type ModelServer, servable, startModelServer } from "../../src/server/index.js";
+import { type DType, dtypes } from "../../src/tensor/dtype.js";
+import { type AnyTensor, tensor } from "../../src/tensor/tensor.js";
+import { type Exchange, exchanges, goldenLabels, goldenModels } from "./golden-models.js";
+
+let server: ModelServer;
+let client: Client;
+beforeAll(async () => {
+  server = await startModelServer({ models: goldenModels, versionLabels: goldenLabels });
+  client = new Client(server.grpcTarget, credentials.createInsecure());
+});
+afterAll(async () => {
+  client.close();
+  await server.close();
+});
+
+function send(
+  method: string,
+  bytes: Uint8Array,
+  timeoutMs = 5_000,
+  on = client,
+): Promise<{ code: string; message: string; bytes?: Buffer }> {
+  return new Promise((resolve) => {
+    const pass = (value: Buffer) => value;
+    on.makeUnaryRequest(
+      method,
+      pass,
+      pass,
+      Buffer.from(bytes),
+      { deadline: Date.now() + timeoutMs },
+      (error: ServiceError | null, answer) => {
+        if (error === null) resolve({ code: "OK", message: "", ...(answer === undefined ? {} : { bytes: answer }) });
+        else resolve({ code: status[error.code] ?? "", message: error.details });
+      },
+    );
+  });
+}
+
+const methods = ["Predict", "GetModelMetadata", "GetModelStatus"];
+
+function answerable({ id, model, request, response, depends_on_model: needsGraph, transport, transport_text }: Exchange): boolean {
+  if (transport !== "grpc" || !methods.includes(request.method.split("/").at(-1) ?? "") || request.bytes === undefined) return false;
+  // A signature of tf1_saver or __saved_model_init_op is none a servable has; deadlines have their own tests.
+  if (
+    /init_op|tf1_saver|deadline|classify_|regress_|_feature|two_values|garbage_example/.test(id) ||
+    transport_text !== undefined ||
+    response.code === undefined
+  )
+    return false;
+  const known = model === "" || model === null || model in goldenModels || !needsGraph;
+  if (response.code === "OK" && !["half_plus_two", "multi_version", "half plus/two:ä"].includes(model ?? "")) return false;
+  return known && (!needsGraph || ["half_plus_two", "multi_version"].includes(model ?? ""));
+}
+
+const recorded = [...exchanges("errors-grpc"), ...exchanges("predict-grpc"), ...exchanges("metadata-status")].filter(answerable);
+
+const dtypeCases = Object.keys(dtypes) as DType[];
+
+/** Small values that every dtype has; some of them negative where the array is signed. */
+function sample(dtype: DType, size: number): AnyTensor {
+  if (dtype === "string")
+    return tensor(
+      "string",
+      [size],
+      Array.from({ length: size }, (_, index) => `s${index}`),
+    );
+  const { array, kind } = dtypes[dtype];
+  const values = new array(kind === "complex" ? 2 * size : size);
+  const big = values instanceof BigInt64Array || values instanceof BigUint64Array;
+  for (let i = 0; i < values.length; i++) values[i] = (big ? BigInt(i % 2) : i % 2) as never;
+  if (dtype === "int64" && size > 0) values[0] = -(2n ** 63n) as never;
+  if (dtype === "uint64" && size > 0) values[0] = (2n ** 64n - 1n) as never;
+  if (dtype === "int4" && size > 0) values[0] = -8 as never;
+  return tensor(dtype, [size], values as never) as AnyTensor;
+}
+
+function encodePredict(name: string, x: AnyTensor): Uint8Array {
+  return PredictRequest.encode(PredictRequest.create({ modelSpec: modelSpecToProto({ name }), inputs: { x: tensorToProto(x) } })).finish();
+}
+
+describe("createGrpcServer", () => {
+  it("has recorded exchanges to answer", () => {
+    expect(recorded.length).toBeGreaterThan(60);
+  });
+
+  it.each(recorded.map((exchange): [string, Exchange] => [exchange.id, exchange]))(
+    "answers %s as the real server did",
+    async (_id, exchange) => {
+      const { request, response } = exchange;
+      const answer = await send(request.method, Buffer.from(request.bytes ?? "", "base64"));
+      // Of several missing inputs the real server names any.
+      const message = (text = "") =>
+        exchange.compare === "sets" ? text.replace(/alias: \w+\(feed name: \w+/, "alias: ?(feed name: ?") : text;
+      expect({ code: answer.code, message: message(answer.message) }).toEqual({ code: response.code, message: message(response.message) });
+      const sent = (response as { bytes?: string }).bytes;
+      if (response.code !== "OK" || sent === undefined || !request.method.endsWith("/Predict")) return;
+      expect(PredictResponse.decode(answer.bytes ?? new Uint8Array())).toEqual(PredictResponse.decode(Buffer.from(sent, "base64")));
+    },
+  );
+
+  it("ends a call whose deadline passes and aborts the servable's signal", async () => {
+    const spec = { dtype: "float32", shape: [null] } as const;
+    let reason: unknown;
+    const stuck = servable({
+      signatures: { serving_default: { inputs: { x: spec }, outputs: { y: spec } } },
+      predict: (_inputs, { signal }) =>
+        new Promise((_resolve, reject) => {
+          signal.addEventListener("abort", () => {
+            reason = signal.reason;
+            reject(signal.reason);
+          });
+        }),
+    });
+    const slow = await startModelServer({ models: { stuck } });
+    const slowClient = new Client(slow.grpcTarget, credentials.createInsecure());
+    const bytes = encodePredict("stuck", tensor("float32", [1], [1]));
+    expect((await send("/tensorflow.serving.PredictionService/Predict", bytes, 50, slowClient)).code).toBe("DEADLINE_EXCEEDED");
+    await expect.poll(() => reason).toMatchObject({ code: "DEADLINE_EXCEEDED" });
+    slowClient.close();
+    await slow.close();
+  });
+
+  it.each(dtypeCases)("sends %s back as it came, in typed fields and above them in tensor_content", async (dtype) => {
+    const spec = { dtype, shape: [null] } as const;
+    const echo = servable({
+      signatures: { serving_default: { inputs: { x: spec }, outputs: { y: spec } } },
+      predict: ({ x }) => ({ y: x as never }),
+    });
+    const echoServer = await startModelServer({ models: { echo } });
+    const echoClient = new Client(echoServer.grpcTarget, credentials.createInsecure());
+    for (const size of [0, 3, 70_000]) {
+      const x = sample(dtype, size);
+      const bytes = encodePredict("echo", x);
+      const answer = await send("/tensorflow.serving.PredictionService/Predict", bytes, 5_000, echoClient);
+      expect(answer.message).toBe("");
+      const y = PredictResponse.decode(answer.bytes ?? new Uint8Array()).outputs["y"] ?? TensorProto.create();
+      expect(y.tensorContent.length === 0).toBe(dtype === "string" || size === 0 || (size <= 3 && !dtype.startsWith("float8")));
+      expect(tensorFromProto(y, "y")).toEqual(x);
+    }
+    echoClient.close();
+    await echoServer.close();
+  });
+
+  it("has no handler for Classify", async () => {
+    expect((await send("/tensorflow.serving.PredictionService/Classify", new Uint8Array())).code).toBe("UNIMPLEMENTED");
+  });
+
+  it("refuses bytes that are no request with INTERNAL", async () => {
+    expect((await send("/tensorflow.serving.PredictionService/Predict", Uint8Array.of(0x0a, 0xff))).code).toBe("INTERNAL");
+  });
+});

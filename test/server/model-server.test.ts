@@ -1,0 +1,150 @@
+import { networkInterfaces } from "node:os";
+import { describe, expect, it } from "vitest";
+import { type ModelServer, type ModelServerOptions, type Servable, servable, startModelServer } from "../../src/server/index.js";
+import { tensor } from "../../src/tensor/tensor.js";
+import { goldenModels, halfPlusTwo } from "./golden-models.js";
+import { rawHttp } from "./raw-http.js";
+
+const spec = { dtype: "string", shape: [null] } as const;
+const models = { half_plus_two: halfPlusTwo };
+
+async function withServer<T>(options: ModelServerOptions, use: (server: ModelServer) => Promise<T>): Promise<T> {
+  const server = await startModelServer(options);
+  try {
+    return await use(server);
+  } finally {
+    await server.close();
+  }
+}
+
+async function post(server: ModelServer, path: string, body: unknown): Promise<string> {
+  const response = await fetch(`${server.restTarget}${path}`, { method: "POST", body: JSON.stringify(body) });
+  return response.text();
+}
+
+const hasIPv6 = Object.values(networkInterfaces()).some((addresses) => addresses?.some(({ address }) => address === "::1"));
+
+describe("startModelServer", () => {
+  it("takes free ports of loopback and says where clients find them", async () => {
+    await withServer({ models }, async (server) => {
+      expect(server.grpcPort).toBeGreaterThan(0);
+      expect(server.grpcTarget).toBe(`127.0.0.1:${server.grpcPort}`);
+      expect(server.restTarget).toBe(`http://127.0.0.1:${server.restPort}`);
+    });
+  });
+
+  it.skipIf(!hasIPv6)("puts IPv6 addresses into brackets", async () => {
+    await withServer({ models, host: "::1" }, async (server) => {
+      expect(server.grpcTarget).toBe(`[::1]:${server.grpcPort}`);
+      expect(await post(server, "/v1/models/half_plus_two:predict", { inputs: [1] })).toContain("2.5");
+    });
+  });
+
+  it("takes a bare servable as version 1", async () => {
+    await withServer({ models }, async (server) => {
+      const answer = await fetch(`${server.restTarget}/v1/models/half_plus_two`);
+      expect(await answer.json()).toMatchObject({ model_version_status: [{ version: "1", state: "AVAILABLE" }] });
+    });
+  });
+
+  it("closes twice, with kept-alive connections open", async () => {
+    const server = await startModelServer({ models });
+    await post(server, "/v1/models/half_plus_two:predict", { instances: [1] });
+    await Promise.all([server.close(), server.close()]);
+    await expect(fetch(server.restTarget)).rejects.toThrow();
+  });
+
+  it("answers running calls before it is closed", async () => {
+    let release: () => void = () => undefined;
+    const running = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    let entered: () => void = () => undefined;
+    const inside = new Promise<void>((resolve) => {
+      entered = resolve;
+    });
+    const slow: Servable = {
+      ...halfPlusTwo,
+      predict: async (inputs, context) => {
+        entered();
+        await running;
+        return halfPlusTwo.predict(inputs, context);
+      },
+    };
+    const server = await startModelServer({ models: { slow } });
+    const answer = post(server, "/v1/models/slow:predict", { instances: [1] });
+    await inside;
+    const closed = server.close();
+    release();
+    expect(await answer).toContain("2.5");
+    await closed;
+  });
+
+  it("frees the gRPC port when the REST port is taken", async () => {
+    await withServer({ models }, async ({ restPort }) => {
+      await expect(startModelServer({ models, restPort })).rejects.toThrow("EADDRINUSE");
+    });
+  });
+
+  it("describes models over REST as protobuf prints them", async () => {
+    await withServer({ models: goldenModels }, async (server) => {
+      const answer = await rawHttp(server.restPort, Buffer.from("GET /v1/models/half_plus_two/metadata HTTP/1.1\r\n\r\n"));
+      const text = answer.body.toString();
+      expect(text).toContain(
+        '{\n"model_spec":{\n "name": "half_plus_two",\n "version": "123",\n "signature_name": ""\n}\n,\n"metadata": {"signature_def": {\n "signature_def": {\n',
+      );
+      expect(text).toContain(
+        '     "dtype": "DT_FLOAT",\n     "tensor_shape": {\n      "dim": [\n       {\n        "size": "-1",\n        "name": ""\n       }\n      ],\n      "unknown_rank": false\n     }\n',
+      );
+      expect(text.endsWith('"tensorflow/serving/regress",\n   "defaults": {}\n  }\n }\n}\n}\n}\n')).toBe(true);
+    });
+  });
+
+  it("prints strings as they are and those of outputs called ..._bytes as base64", async () => {
+    const strings = servable({
+      signatures: { serving_default: { inputs: { x: spec }, outputs: { text: spec, raw_bytes: spec } } },
+      predict: ({ x }) => ({ text: x, raw_bytes: x }),
+    });
+    await withServer({ models: { strings } }, async (server) => {
+      const answer = JSON.parse(await post(server, "/v1/models/strings:predict", { instances: ['grün " \n', { b64: "AQ==" }] })) as unknown;
+      expect(answer).toEqual({
+        predictions: [
+          { text: 'grün " \n', raw_bytes: { b64: Buffer.from('grün " \n').toString("base64") } },
+          { text: "\u0001", raw_bytes: { b64: "AQ==" } },
+        ],
+      });
+    });
+  });
+
+  it("refuses row answers whose outputs differ in rows", async () => {
+    const pair = servable({
+      signatures: { serving_default: { inputs: { x: spec }, outputs: { a: spec, b: spec } } },
+      predict: ({ x }) => ({ a: x, b: tensor("string", [0], []) }),
+    });
+    await withServer({ models: { pair } }, async (server) => {
+      const text = await post(server, "/v1/models/pair:predict", { instances: ["x"] });
+      expect(JSON.parse(text)).toEqual({ error: "Tensor name: b has inconsistent batch size: 0 expecting: 1" });
+    });
+  });
+
+  describe("rejects", () => {
+    const wrong = (options: unknown) => startModelServer(options as ModelServerOptions);
+    it.each([
+      ["a base path", { models: { m: "/models/m" } }, TypeError, "running SavedModel folders is not available in this version"],
+      ["a base path as a version", { models: { m: { 1: "/models/m/1" } } }, TypeError, "running SavedModel folders"],
+      ["no models", {}, TypeError, "models: expected a record"],
+      ["a model without versions", { models: { m: {} } }, TypeError, "expected at least one version"],
+      ["a version that is no number", { models: { m: { v1: halfPlusTwo } } }, RangeError, 'expected version numbers as keys, got "v1"'],
+      [
+        "a label of a version that is not served",
+        { models, versionLabels: { half_plus_two: { stable: 2 } } },
+        RangeError,
+        "names version 2, which is not served",
+      ],
+      ["a port out of range", { models, grpcPort: 65536 }, RangeError, "grpcPort: expected a port"],
+    ])("%s", async (_title, options, type, message) => {
+      await expect(wrong(options)).rejects.toThrow(type);
+      await expect(wrong(options)).rejects.toThrow(message);
+    });
+  });
+});

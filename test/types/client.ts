@@ -1,0 +1,62 @@
+/** Compile-time expectations of the client's types; checked by `tsc`, never run. */
+import { type AnyTensor, isServingError, PredictionClient, type PredictResult, type Transport, tensor } from "../../src/index.js";
+
+/** Holds if both types are the same. */
+type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
+const same = <A, B>(_: Same<A, B>): void => undefined;
+
+declare const transport: Transport;
+
+export async function clientTypes(): Promise<void> {
+  const client = new PredictionClient("localhost", 8500, {
+    transport: "rest",
+    timeoutMs: 1,
+    metadata: { a: ["b"] },
+    restFormat: "row",
+    check: false,
+  });
+  new PredictionClient("localhost:8500", { metadata: async () => ({ authorization: "token" }) });
+  new PredictionClient(transport);
+  // @ts-expect-error a port is a number
+  new PredictionClient("localhost", "8500");
+  // @ts-expect-error replicas are not supported in this version
+  new PredictionClient(["a:8500", "b:8500"]);
+  // @ts-expect-error no such protocol
+  new PredictionClient("localhost", 8500, { transport: "http" });
+  // @ts-expect-error not a Transport
+  new PredictionClient({ predict: () => undefined });
+
+  const x = tensor("float32", [1], [1]);
+  const result = await client.predict("m", { x });
+  same<typeof result, PredictResult>(true);
+  same<typeof result.outputs, Record<string, AnyTensor>>(true);
+  same<typeof result.modelSpec.version, bigint | undefined>(true);
+
+  await client.predict({ name: "m", version: 1n, signatureName: "s" }, { x, y: 1, z: ["a", new Uint8Array()] });
+  await client.predict({ name: "m", versionLabel: "stable" }, x, { outputFilter: ["y"], signal: new AbortController().signal });
+  await client.predict("m", new Float32Array(3));
+  await client.predict("m", [[new Float32Array(3)]]);
+  await client.predict("m", 1n);
+  // @ts-expect-error version and label exclude each other
+  await client.predict({ name: "m", version: 1, versionLabel: "stable" }, x);
+  // @ts-expect-error inputs are not optional
+  await client.predict("m");
+  // @ts-expect-error dates are no tensors
+  await client.predict("m", { x: new Date() });
+  // @ts-expect-error no such layout
+  await client.predict("m", x, { restFormat: "rows" });
+
+  const y = result.outputs.y;
+  if (y?.dtype === "int64") same<typeof y.values, BigInt64Array>(true);
+
+  const [status] = await client.getModelStatus("m");
+  same<NonNullable<typeof status>["version"], bigint>(true);
+  const metadata = await client.getModelMetadata("m", { timeoutMs: 1 });
+  const shape = metadata.signatures.serving_default?.inputs.x?.shape;
+  same<typeof shape, readonly (number | null)[] | null | undefined>(true);
+  await client.close({ force: true });
+  same<ReturnType<(typeof client)[typeof Symbol.asyncDispose]>, Promise<void>>(true);
+
+  const caught: unknown = undefined;
+  if (isServingError(caught, "SignatureError")) same<typeof caught.differences, readonly string[]>(true);
+}
