@@ -48,6 +48,35 @@ const ids: BigInt64Array = tensor("int64", [2], [1n, 2n]).values;
 const wrong: Float32Array = tensor("int64", [2], [1n, 2n]).values;
 void ids, void wrong;
 `;
+/** Module hooks that print what is loaded. */
+const hooks = `
+import { writeSync } from "node:fs";
+export async function load(url, context, next) {
+  writeSync(1, url + "\\n");
+  return next(url, context);
+}
+`;
+const predictOnce = `
+import { register } from "node:module";
+register("./hooks.mjs", import.meta.url);
+const { PredictionClient, tensor } = await import("tfserving");
+const client = new PredictionClient(process.argv[2]);
+const { outputs } = await client.predict("half_plus_two", { x: tensor("float32", [1], [1]) });
+if (outputs.y.values[0] !== 2.5) throw new Error("wrong answer");
+await client.close();
+`;
+/** The server runs in another process than the client whose modules are listed. */
+const serve = `${body.slice(0, body.indexOf("async function main"))}
+import { execFile } from "node:child_process";
+const server = await startModelServer({ models: { half_plus_two: halfPlusTwo } });
+const target = process.argv[2] === "grpc" ? server.grpcTarget : server.restTarget;
+execFile(process.execPath, ["predict-once.mjs", target], async (error, stdout, stderr) => {
+  process.stdout.write(stdout);
+  process.stderr.write(stderr);
+  if (error) process.exitCode = 1;
+  await server.close();
+});
+`;
 const expected = "2.5,3,4.5\n2.5,3,4.5\n";
 
 /** @type {{ title: string, error?: unknown }[]} */
@@ -82,6 +111,20 @@ try {
     write(current, "lean.mjs", script);
     run(current, process.execPath, ["lean.mjs"]);
   });
+  write(current, "hooks.mjs", hooks);
+  write(current, "predict-once.mjs", predictOnce);
+  write(current, "serve.mjs", esmImports + serve);
+  for (const [transport, forbidden] of [
+    ["grpc", /undici|@bufbuild|\/long\//],
+    ["rest", /@grpc|@bufbuild|\/long\//],
+  ]) {
+    check(`a tensor predicts over ${transport} without loading the other transport or generated code`, () => {
+      const loaded = run(current, process.execPath, ["serve.mjs", String(transport)]).split("\n");
+      const stray = loaded.filter((url) => /** @type {RegExp} */ (forbidden).test(url));
+      if (stray.length > 0) throw new Error(`loaded: ${stray.join()}`);
+      if (!loaded.some((url) => url.includes("/tfserving/dist/"))) throw new Error(`the hooks saw nothing: ${loaded.join()}`);
+    });
+  }
   check("the package holds the vendored protos and no sources", () => {
     const files = readFileSync(join(folder, "files.txt"), "utf8").split("\n");
     for (const wanted of ["dist/index.js", "protos/protos.lock.json", "LICENSE", "README.md"]) {

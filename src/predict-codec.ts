@@ -3,6 +3,7 @@
  *
  * Field numbers: tensorflow_serving/apis/predict.proto and model.proto (2.20.0). Everything else goes through `messages.ts`.
  */
+import { TensorError } from "./errors.js";
 import type { ModelSpec } from "./model-spec.js";
 import { decodeTensor, encodedTensorSize, encodeTensor, expansionBudget } from "./tensor/codec.js";
 import type { AnyTensor } from "./tensor/tensor.js";
@@ -15,6 +16,8 @@ const entryTags = { key: 0x0a, value: 0x12 } as const;
 const modelTags = { name: 0x0a, version: 0x12, signatureName: 0x1a, versionLabel: 0x22 } as const;
 /** `google.protobuf.Int64Value.value`. */
 const int64ValueTag = 0x08;
+
+const changed = "an input changed before the call settled";
 
 const utf8 = new TextEncoder();
 const utf8Decoder = new TextDecoder("utf-8", { ignoreBOM: true });
@@ -57,6 +60,7 @@ export class EncodedPredictRequest {
    * Write the message into `target`, which has room for {@link length} bytes at `at`; every byte is written once.
    *
    * @returns The number of bytes written, as `Buffer.copy` does.
+   * @throws TensorError if the inputs are no longer what they were when the size was taken: the frame would hold what nobody wrote.
    */
   copy(target: Uint8Array, at = 0): number {
     let position = writeBytesField(target, at, requestTags.modelSpec, this.#spec);
@@ -67,6 +71,7 @@ export class EncodedPredictRequest {
       position = encodeTensor(entry.tensor, target, position);
     }
     for (const name of this.#outputFilter) position = writeBytesField(target, position, requestTags.outputFilter, name);
+    if (position - at !== this.length) throw new TensorError(`${changed}: expected ${this.length} bytes, got ${position - at}`);
     return position - at;
   }
 

@@ -1,14 +1,12 @@
 /** Calls over gRPC: one channel to one server. */
-import { type ChannelOptions, Client, credentials } from "@grpc/grpc-js";
-import { ModelServiceService } from "../../../gen/tensorflow_serving/apis/model_service.js";
-import { PredictionServiceService } from "../../../gen/tensorflow_serving/apis/prediction_service.js";
+import { Channel, type ChannelOptions, credentials } from "@grpc/grpc-js";
 import { type ErrorModelSpec, isServingError } from "../../errors.js";
-import { metadataFromProto, modelSpecToProto, signatureDefField, statusesFromProto } from "../../messages.js";
 import type { ModelSpec } from "../../model-spec.js";
 import { decodePredictResponse, EncodedPredictRequest } from "../../predict-codec.js";
 import type { Transport, TransportCallOptions } from "../transport.js";
 import { localRpcError } from "./error.js";
-import { type UnaryMethod, unaryCall } from "./unary-call.js";
+import { framed } from "./frame.js";
+import { unaryCall } from "./unary-call.js";
 
 /** Options of {@link createGrpcTransport}. */
 export interface GrpcTransportOptions {
@@ -42,12 +40,7 @@ const channelDefaults: ChannelOptions = {
   "grpc.enable_http_proxy": 0,
 };
 
-/** Predict with our own codec: the response is decoded where its errors can name the output. */
-const predictMethod: UnaryMethod<EncodedPredictRequest, Uint8Array> = {
-  path: PredictionServiceService.predict.path,
-  requestSerialize: (request) => request.toBuffer(),
-  responseDeserialize: (bytes) => bytes,
-};
+const predictPath = "/tensorflow.serving.PredictionService/Predict";
 
 /**
  * A transport over plaintext gRPC to one server.
@@ -56,25 +49,25 @@ const predictMethod: UnaryMethod<EncodedPredictRequest, Uint8Array> = {
  */
 export function createGrpcTransport(options: GrpcTransportOptions): Transport {
   const { target, authority, keepaliveMs = grpcTransportDefaults.keepaliveMs } = options;
-  const client = new Client(channelTarget(target), credentials.createInsecure(), {
+  const connection = new Channel(channelTarget(target), credentials.createInsecure(), {
     ...channelDefaults,
     "grpc.keepalive_time_ms": keepaliveMs,
     ...(authority === undefined ? {} : { "grpc.default_authority": authority }),
   });
-  const channel = { client, running: new Set<{ cancel(): void }>(), closed: false };
+  const channel = { connection, running: new Set<{ cancel(): void }>(), closed: false };
 
-  async function call<Request, Response, Result>(
+  async function call<Result>(
     method: string,
+    path: string,
     spec: ModelSpec,
-    definition: UnaryMethod<Request, Response>,
-    request: Request,
+    request: Buffer,
     callOptions: TransportCallOptions,
-    read: (response: Response) => Result,
+    decode: (response: Uint8Array) => Result,
   ): Promise<Result> {
     const context = { method, modelSpec: errorModelSpec(spec), endpoint: target };
-    const response = await unaryCall(channel, definition, request, callOptions, context);
+    const response = await unaryCall(channel, path, request, callOptions, context);
     try {
-      return read(response);
+      return decode(response);
     } catch (cause) {
       // A TensorError names the output already; anything else means the server speaks another language.
       if (isServingError(cause, "TensorError")) throw cause;
@@ -84,21 +77,21 @@ export function createGrpcTransport(options: GrpcTransportOptions): Transport {
 
   return {
     async predict(spec, inputs, callOptions) {
-      const request = new EncodedPredictRequest(spec, inputs, callOptions.outputFilter);
-      return await call("predict", spec, predictMethod, request, callOptions, decodePredictResponse);
+      const request = await framed(new EncodedPredictRequest(spec, inputs, callOptions.outputFilter));
+      return await call("predict", predictPath, spec, request, callOptions, decodePredictResponse);
     },
     async getModelMetadata(spec, callOptions) {
-      const request = { modelSpec: modelSpecToProto(spec), metadataField: [signatureDefField] };
-      return await call("getModelMetadata", spec, PredictionServiceService.getModelMetadata, request, callOptions, metadataFromProto);
+      const { path, encode, decode } = (await import("./generated-calls.js")).getModelMetadataCall;
+      return await call("getModelMetadata", path, spec, Buffer.from(encode(spec)), callOptions, decode);
     },
     async getModelStatus(spec, callOptions) {
-      const request = { modelSpec: modelSpecToProto(spec) };
-      return await call("getModelStatus", spec, ModelServiceService.getModelStatus, request, callOptions, statusesFromProto);
+      const { path, encode, decode } = (await import("./generated-calls.js")).getModelStatusCall;
+      return await call("getModelStatus", path, spec, Buffer.from(encode(spec)), callOptions, decode);
     },
     async close() {
       channel.closed = true;
       for (const running of channel.running) running.cancel();
-      client.close();
+      connection.close();
     },
   };
 }

@@ -1,5 +1,5 @@
 /** One unary call as a promise that keeps to the caller's deadline and signal. */
-import type { Client, MethodDefinition } from "@grpc/grpc-js";
+import { type Channel, status } from "@grpc/grpc-js";
 import type { CallMetadata, TransportCallOptions } from "../transport.js";
 import { metadataToGrpc } from "./call-metadata.js";
 import { type GrpcCallContext, localRpcError, rpcErrorFromStatus } from "./error.js";
@@ -10,12 +10,9 @@ import { type GrpcCallContext, localRpcError, rpcErrorFromStatus } from "./error
  */
 const minRemainingMs = 2;
 
-/** What a call needs to know of its method. */
-export type UnaryMethod<Request, Response> = Pick<MethodDefinition<Request, Response>, "path" | "requestSerialize" | "responseDeserialize">;
-
 /** What a call needs from its channel. */
 export interface UnaryChannel {
-  readonly client: Client;
+  readonly connection: Channel;
   /** Calls under way; whoever closes the channel cancels them. */
   readonly running: Set<{ cancel(): void }>;
   /** Whether the channel takes no more calls. */
@@ -23,42 +20,47 @@ export interface UnaryChannel {
 }
 
 /**
- * Send one request and wait for its response.
+ * Send one request and wait for its response, both as bytes.
+ *
+ * It uses the channel's calls instead of `Client.makeUnaryRequest`, which makes an Error with a stack for every call.
  *
  * @throws RpcError for every status but OK.
  * @throws The `reason` of the signal, as it is, once that aborts; the call is cancelled then, or never sent.
  */
-export async function unaryCall<Request, Response>(
+export async function unaryCall(
   channel: UnaryChannel,
-  definition: UnaryMethod<Request, Response>,
-  request: Request,
+  path: string,
+  request: Buffer,
   options: TransportCallOptions,
   context: GrpcCallContext,
-): Promise<Response> {
+): Promise<Uint8Array> {
   options.signal?.throwIfAborted();
   const metadata = metadataToGrpc(await callMetadata(options, context));
   const remainingMs = options.deadline - performance.now();
   if (remainingMs < minRemainingMs) throw deadlineExceeded(context);
   if (channel.closed) throw localRpcError("CANCELLED", "the transport is closed", context);
-  const { path, requestSerialize, responseDeserialize } = definition;
   return await untilAborted(options.signal, (resolve, reject) => {
-    const deadline = Date.now() + remainingMs;
-    const call = channel.client.makeUnaryRequest(
-      path,
-      requestSerialize,
-      responseDeserialize,
-      request,
-      metadata,
-      { deadline },
-      (error, response) => {
-        channel.running.delete(call);
-        if (error !== null) reject(rpcErrorFromStatus(error, context));
+    const call = channel.connection.createCall(path, Date.now() + remainingMs, undefined, null, undefined);
+    const cancel = () => call.cancelWithStatus(status.CANCELLED, "cancelled by the client");
+    const running = { cancel };
+    let response: Uint8Array | undefined;
+    channel.running.add(running);
+    call.start(metadata, {
+      onReceiveMetadata() {},
+      onReceiveMessage(message: Buffer) {
+        response = message;
+      },
+      onReceiveStatus(result) {
+        channel.running.delete(running);
+        if (result.code !== status.OK) reject(rpcErrorFromStatus(result, context));
         else if (response === undefined) reject(localRpcError("INTERNAL", "the server sent no message", context));
         else resolve(response);
       },
-    );
-    channel.running.add(call);
-    return () => call.cancel();
+    });
+    call.sendMessageWithContext({}, request);
+    call.startRead();
+    call.halfClose();
+    return cancel;
   });
 }
 

@@ -78,10 +78,11 @@ function errorText(body: Uint8Array): string | undefined {
 
 /** The error for a request that got no whole answer. */
 export function rpcErrorFromConnection(cause: unknown, context: RestCallContext): RpcError {
-  const { message = "", code: reason = "" } = cause as { message?: string; code?: string };
+  const { message = "", code: reason = "", name = "" } = cause as { message?: string; code?: string; name?: string };
   // An attempt on several addresses fails with an AggregateError, whose message is empty.
   const text = [message, message.includes(reason) ? "" : reason].filter((part) => part !== "").join(": ") || String(cause);
-  const isGarbage = reason.startsWith("HPE_") || reason === "UND_ERR_RESPONSE";
+  // undici leaves the code out where the very first bytes are wrong, as those of a gRPC port are.
+  const isGarbage = name === "HTTPParserError" || reason.startsWith("HPE_") || reason === "UND_ERR_RESPONSE";
   return new RpcError({
     ...context,
     transport,

@@ -55,7 +55,8 @@ export async function exchange(
   try {
     const headers = headersFrom(await untilAborted(controller.signal, metadataOf(options)), request);
     if (options.deadline - performance.now() < minRemainingMs) throw deadlineExceeded(context);
-    return await send(connection.pool, request, headers, controller.signal, context);
+    // undici looks at the signal only once it is connected, which a silent address puts off for minutes.
+    return await untilAborted(controller.signal, send(connection.pool, request, headers, controller.signal, context));
   } catch (error) {
     if (signal?.aborted) throw signal.reason;
     if (controller.signal.reason === deadlinePassed) throw deadlineExceeded(context);

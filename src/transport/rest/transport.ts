@@ -1,6 +1,7 @@
 /** Calls over REST: HTTP/1.1 to one server. */
 import { setMaxListeners } from "node:events";
-import { Pool } from "undici";
+import type { Socket } from "node:net";
+import { buildConnector, Pool } from "undici";
 import { isServingError, RpcError } from "../../errors.js";
 import { defaultSignatureName, type ModelSpec } from "../../model-spec.js";
 import type { Signature } from "../../signature.js";
@@ -22,6 +23,24 @@ export interface RestTransportOptions {
 /** An answer nests as deep as a tensor can, plus the object around it. */
 const maxDepth = 300;
 
+/** Ends attempts to connect whose calls are over; grpc-js gives up as late. */
+const connectTimeoutMs = 20_000;
+
+const connector = buildConnector({ timeout: connectTimeoutMs });
+
+/**
+ * Connect without keeping the process alive: an attempt goes on when the call that wanted it has met its deadline.
+ *
+ * The timers of running calls keep the process alive in the meantime.
+ */
+const connectUnnoticed: typeof connector = (options, callback) => {
+  const socket = connector(options, (...result) => {
+    result[1]?.ref();
+    callback(...result);
+  }) as Socket | undefined;
+  socket?.unref();
+};
+
 /**
  * A transport over REST to one server.
  *
@@ -30,8 +49,8 @@ const maxDepth = 300;
 export function createRestTransport({ url }: RestTransportOptions): Transport {
   const { origin, host, pathname } = new URL(url);
   const prefix = pathname.replace(/\/+$/, "");
-  // Time is limited by each call's deadline, which covers connecting, headers and body.
-  const pool = new Pool(origin, { pipelining: 1, keepAliveTimeout: 4000, headersTimeout: 0, bodyTimeout: 0, connect: { timeout: 0 } });
+  // Waiting is limited by each call's deadline, which covers connecting, headers and body.
+  const pool = new Pool(origin, { pipelining: 1, keepAliveTimeout: 4000, headersTimeout: 0, bodyTimeout: 0, connect: connectUnnoticed });
   const closing = new AbortController();
   // Every running call listens; Node warns above 10 otherwise.
   setMaxListeners(0, closing.signal);
