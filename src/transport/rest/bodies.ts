@@ -73,6 +73,11 @@ function quoted(record: object): string {
 export function writePredictBody(signatureName: string | undefined, inputs: TensorMap, format: RestFormat): string {
   const head = signatureName === undefined ? "" : `"signature_name":${JSON.stringify(signatureName)},`;
   const entries = Object.entries(inputs);
+  // `{"b64": ...}` is one binary string to the server, not an input of that name; a single input may go without its name.
+  const bare = entries.length === 1 && entries[0]?.[0] === "b64" ? entries[0][1] : undefined;
+  if (bare !== undefined) {
+    return `{${head}${format === "column" ? `"inputs":${writeTensorJson(bare)}` : `"instances":[${writeRowsJson(bare).join(",")}]`}}`;
+  }
   if (format === "column") {
     const members = entries.map(([name, value]) => `${JSON.stringify(name)}:${writeTensorJson(value)}`);
     return `{${head}"inputs":{${members.join(",")}}}`;

@@ -1,7 +1,6 @@
 /** Calls over REST: HTTP/1.1 to one server. */
 import { setMaxListeners } from "node:events";
-import type { Socket } from "node:net";
-import { buildConnector, Pool } from "undici";
+import { Pool } from "undici";
 import { isServingError, RpcError } from "../../errors.js";
 import { defaultSignatureName, type ModelSpec } from "../../model-spec.js";
 import type { Signature } from "../../signature.js";
@@ -9,6 +8,7 @@ import { parseJson } from "../../tensor/json.js";
 import type { JsonValue } from "../../tensor/json-parser.js";
 import type { ModelMetadata, PredictResult, TensorMap, Transport, TransportCallOptions, TransportPredictOptions } from "../transport.js";
 import { completeInputs, readPredictBody, writePredictBody } from "./bodies.js";
+import { createConnector } from "./connector.js";
 import { type RestCallContext, restError } from "./error.js";
 import { exchange, type RestRequest } from "./exchange.js";
 import { readMetadata, readStatuses } from "./metadata.js";
@@ -23,24 +23,6 @@ export interface RestTransportOptions {
 /** An answer nests as deep as a tensor can, plus the object around it. */
 const maxDepth = 300;
 
-/** Ends attempts to connect whose calls are over; grpc-js gives up as late. */
-const connectTimeoutMs = 20_000;
-
-const connector = buildConnector({ timeout: connectTimeoutMs });
-
-/**
- * Connect without keeping the process alive: an attempt goes on when the call that wanted it has met its deadline.
- *
- * The timers of running calls keep the process alive in the meantime.
- */
-const connectUnnoticed: typeof connector = (options, callback) => {
-  const socket = connector(options, (...result) => {
-    result[1]?.ref();
-    callback(...result);
-  }) as Socket | undefined;
-  socket?.unref();
-};
-
 /**
  * A transport over REST to one server.
  *
@@ -50,7 +32,9 @@ export function createRestTransport({ url }: RestTransportOptions): Transport {
   const { origin, host, pathname } = new URL(url);
   const prefix = pathname.replace(/\/+$/, "");
   // Waiting is limited by each call's deadline, which covers connecting, headers and body.
-  const pool = new Pool(origin, { pipelining: 1, keepAliveTimeout: 4000, headersTimeout: 0, bodyTimeout: 0, connect: connectUnnoticed });
+  const { connect, abandon } = createConnector();
+  const pool = new Pool(origin, { pipelining: 1, keepAliveTimeout: 4000, headersTimeout: 0, bodyTimeout: 0, connect });
+  let running = 0;
   const closing = new AbortController();
   // Every running call listens; Node warns above 10 otherwise.
   setMaxListeners(0, closing.signal);
@@ -64,7 +48,7 @@ export function createRestTransport({ url }: RestTransportOptions): Transport {
     read: (body: JsonValue) => Result,
   ): Promise<Result> {
     const context: RestCallContext = { method, modelSpec: spec, endpoint: host };
-    const bytes = await exchange(connection, { ...request, path: prefix + request.path }, options, context);
+    const bytes = await bytesOf({ ...request, path: prefix + request.path }, options, context);
     try {
       return read(parseJson(bytes, { maxDepth }));
     } catch (cause) {
@@ -73,17 +57,27 @@ export function createRestTransport({ url }: RestTransportOptions): Transport {
     }
   }
 
-  function getModelMetadata(spec: ModelSpec, options: TransportCallOptions): Promise<ModelMetadata> {
-    return call("getModelMetadata", spec, { path: `${modelPath(spec)}/metadata` }, options, readMetadata);
+  async function bytesOf(request: RestRequest, options: TransportCallOptions, context: RestCallContext): Promise<Uint8Array> {
+    running++;
+    try {
+      return await exchange(connection, request, options, context);
+    } finally {
+      running--;
+      if (running === 0) abandon();
+    }
+  }
+
+  function fetchMetadata(method: string, spec: ModelSpec, options: TransportCallOptions): Promise<ModelMetadata> {
+    return call(method, spec, { path: `${modelPath(spec)}/metadata` }, options, readMetadata);
   }
 
   async function predict(spec: ModelSpec, inputs: TensorMap, options: TransportPredictOptions): Promise<PredictResult> {
     const format = options.restFormat ?? "column";
     const signatureName = spec.signatureName || defaultSignatureName;
-    const signature = options.signature ?? (await getModelMetadata(spec, options)).signatures[signatureName];
+    const signature = options.signature ?? (await fetchMetadata("predict", spec, options)).signatures[signatureName];
     const subject = `predict ${spec.name}`;
-    // Without the signature the server has the word: it refuses what it does not know.
-    const sent = signature === undefined ? inputs : completeInputs(signature, inputs, format, subject);
+    // The server does not know the signature either, and looks at it before the inputs: the refusal is its own.
+    const sent = signature === undefined ? {} : completeInputs(signature, inputs, format, subject);
     if (signature !== undefined) checkOutputFilter(signature, options.outputFilter ?? [], spec, host);
     const request: RestRequest = {
       path: `${modelPath(spec)}:predict`,
@@ -101,7 +95,7 @@ export function createRestTransport({ url }: RestTransportOptions): Transport {
   return {
     needsSignature: true,
     predict,
-    getModelMetadata,
+    getModelMetadata: (spec, options) => fetchMetadata("getModelMetadata", spec, options),
     getModelStatus: (spec, options) => call("getModelStatus", spec, { path: statusPath(spec) }, options, readStatuses),
     async close() {
       closing.abort();
