@@ -105,7 +105,7 @@ export class RpcError extends ServingError {
 
   constructor(options: RpcErrorOptions) {
     const model = options.modelSpec === undefined ? "" : ` ${formatModelSpec(options.modelSpec)}`;
-    const hint = options.hint ?? hintFor(options.code, options.serverMessage);
+    const hint = options.hint ?? hintFor(options.serverMessage);
     super(`${options.code}: ${options.method}${model}: ${options.serverMessage}`, {
       ...options,
       retryable: options.retryable ?? isRetryable(options.code, options.serverMessage),
@@ -205,7 +205,7 @@ const hints: readonly { text: RegExp; hint: string }[] = [
     hint: "the label is not in the server's version_labels for this model (an unknown model gives the same text)",
   },
   {
-    text: /^Serving signature (key|name): ?"|^Serving signature key "|^No signature was found with the name/,
+    text: /^Serving signature (key|name):? "|^No signature was found with the name/,
     hint: "the model has no signature of this name: getModelMetadata lists them",
   },
   {
@@ -223,6 +223,6 @@ const hints: readonly { text: RegExp; hint: string }[] = [
 ];
 
 /** What a caller can do about a known server text. */
-function hintFor(_code: StatusCode, serverMessage: string): string | undefined {
+function hintFor(serverMessage: string): string | undefined {
   return hints.find(({ text }) => text.test(serverMessage))?.hint;
 }

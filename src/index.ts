@@ -16,7 +16,18 @@ export {
 export type { ModelLike, ModelSpec } from "./model-spec.js";
 export type { InputValue, Signature, TensorSpec } from "./signature.js";
 export type { DType, UnsupportedDType, ValuesOf } from "./tensor/dtype.js";
-export { type AnyTensor, isTensor, Tensor, type TensorLike, type TensorValues, tensor, tensorFrom, toFloat32 } from "./tensor/tensor.js";
+export {
+  type AnyTensor,
+  isTensor,
+  type Nested,
+  Tensor,
+  type TensorLike,
+  type TensorOf,
+  type TensorValues,
+  tensor,
+  tensorFrom,
+  toFloat32,
+} from "./tensor/tensor.js";
 export type {
   CallMetadata,
   ModelMetadata,

@@ -12,6 +12,7 @@ import {
   type TypedArray,
   tensor,
 } from "./tensor/tensor.js";
+import { isBytes } from "./tensor/values.js";
 
 /** What a signature says about one input or output. */
 export interface TensorSpec {
@@ -308,7 +309,7 @@ const leafWriters: Partial<Record<string, (dtype: DType) => LeafWriter>> = {
     };
   },
   bool: () => (value) => (typeof value === "boolean" ? Number(value) : undefined),
-  string: () => (value) => (typeof value === "string" || value instanceof Uint8Array ? value : undefined),
+  string: () => (value) => (typeof value === "string" || isBytes(value) ? value : undefined),
 };
 
 function formatPath(path: readonly number[]): string {

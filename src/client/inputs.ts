@@ -52,5 +52,11 @@ export function inputsWithoutSignature(inputs: PredictInputs, subject: string): 
 
 /** Whether inputs are values by name rather than one bare value. */
 function isRecord(inputs: PredictInputs): inputs is Readonly<Record<string, InputValue>> {
-  return typeof inputs === "object" && !isTensor(inputs) && !Array.isArray(inputs) && !ArrayBuffer.isView(inputs);
+  if (typeof inputs !== "object" || isTensor(inputs) || Array.isArray(inputs) || ArrayBuffer.isView(inputs)) return false;
+  // By name, because a plain object of another realm (Jest) has another Object as its constructor.
+  const prototype: object | null = Object.getPrototypeOf(inputs);
+  if (prototype === null || prototype.constructor?.name === "Object") return true;
+  throw new TypeError(
+    `inputs: expected a plain object of values by name, or one value, got a ${prototype.constructor?.name ?? "class instance"}`,
+  );
 }

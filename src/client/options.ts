@@ -52,6 +52,9 @@ export const clientDefaults = Object.freeze({ timeoutMs: 30_000, restFormat: "co
  */
 export function clientSettings(options: ClientOptions): ClientSettings {
   const { timeoutMs, metadata, restFormat, check } = options;
+  // Ignoring this one would send in plaintext what the caller wants encrypted.
+  const { tls } = options as { tls?: unknown };
+  if (tls !== undefined) throw new TypeError("tls: TLS is not supported in this version");
   if (timeoutMs !== undefined) checkTimeout(timeoutMs);
   if (typeof metadata !== "function") checkMetadata(metadata);
   checkRestFormat(restFormat);
@@ -88,9 +91,14 @@ export function mergeMetadata(
   client: ClientOptions["metadata"],
   call: CallMetadata | undefined,
 ): CallMetadata | (() => Promise<CallMetadata>) | undefined {
-  if (client === undefined || call === undefined) return call ?? client;
-  if (typeof client === "function") return async () => mergeRecords(await client(), call);
-  return mergeRecords(client, call);
+  if (typeof client === "function") {
+    return async () => {
+      const own = await client();
+      checkMetadata(own);
+      return mergeRecords(own, call ?? {});
+    };
+  }
+  return client === undefined || call === undefined ? (call ?? client) : mergeRecords(client, call);
 }
 
 function mergeRecords(client: CallMetadata, call: CallMetadata): CallMetadata {
@@ -105,10 +113,18 @@ function checkTimeout(timeoutMs: unknown): void {
   }
 }
 
+function checkMetadataValue(key: string, value: unknown): void {
+  const isBinary = key.toLowerCase().endsWith("-bin");
+  if (isBinary ? ArrayBuffer.isView(value) : [value].flat().every((item) => typeof item === "string")) return;
+  const expected = isBinary ? "a Uint8Array, as the key ends in -bin" : "a string or an array of strings";
+  throw new TypeError(`metadata "${key}": expected ${expected}, got ${show(value)}`);
+}
+
 function checkMetadata(metadata: unknown): void {
   if (metadata !== undefined && (typeof metadata !== "object" || metadata === null || Array.isArray(metadata))) {
     throw new TypeError(`metadata: expected a record of values by key, got ${show(metadata)}`);
   }
+  for (const [key, value] of Object.entries(metadata ?? {})) checkMetadataValue(key, value);
 }
 
 function checkRestFormat(restFormat: unknown): void {

@@ -29,6 +29,9 @@ import { parseTarget, type Target, targetFromHost } from "./target.js";
 /** How long REST trusts the signature of a model whose version is not pinned: its answers do not tell when a new version has taken over. */
 const unpinnedMaxAgeMs = 60_000;
 
+/** How long after the deadline a transport may take to say so. */
+const transportGraceMs = 200;
+
 /** How long an error waits for the signature that may explain it. */
 const hintTimeoutMs = 1000;
 
@@ -60,8 +63,10 @@ export class PredictionClient {
   #transport: Promise<Transport> | undefined;
   #cache: SignatureCache | undefined;
   /** For each running call, how to end it early. */
-  readonly #running = new Set<(reason: Error) => void>();
+  readonly #running = new Set<(reason: unknown) => void>();
   #whenIdle: (() => void) | undefined;
+  /** Ends what no caller waits for any more when the client is closed. */
+  readonly #lifetime = new AbortController();
   #closing: Promise<void> | undefined;
 
   /**
@@ -168,6 +173,7 @@ export class PredictionClient {
         this.#whenIdle = resolve;
       });
     }
+    this.#lifetime.abort(new ServingError("CANCELLED: the client was closed", { code: "CANCELLED" }));
     // A transport that could not be loaded has nothing to close, and its callers have been told.
     const transport = await this.#transport?.catch(() => undefined);
     await transport?.close();
@@ -186,19 +192,22 @@ export class PredictionClient {
     options.signal?.throwIfAborted();
     const deadline = startedAt + (options.timeoutMs ?? this.#settings.timeoutMs);
     const metadata = mergeMetadata(this.#settings.metadata, options.metadata);
-    const call: Call = { method, spec, startedAt, options: { deadline, signal: options.signal, metadata } };
-    return new Promise<T>((resolve, reject) => {
-      const settled = (): void => {
-        this.#running.delete(cancel);
-        if (this.#running.size === 0) this.#whenIdle?.();
-      };
-      const cancel = (reason: Error): void => {
-        reject(reason);
-        settled();
-      };
-      this.#running.add(cancel);
-      work(call).then(resolve, reject).finally(settled);
-    });
+    // One signal for the caller's abort and for a close by force.
+    const ended = new AbortController();
+    const cancel = (reason: unknown): void => ended.abort(reason);
+    const onAbort = (): void => cancel(options.signal?.reason);
+    options.signal?.addEventListener("abort", onAbort, { once: true });
+    const call: Call = { method, spec, startedAt, options: { deadline, signal: ended.signal, metadata } };
+    this.#running.add(cancel);
+    try {
+      // Transports keep to the deadline themselves and know more about what it cut off; this is for one that does not.
+      const limits = { deadline: deadline + transportGraceMs, signal: ended.signal };
+      return await settleWithin(work(call), limits, () => this.#deadlineError(call, "waiting for the transport"));
+    } finally {
+      options.signal?.removeEventListener("abort", onAbort);
+      this.#running.delete(cancel);
+      if (this.#running.size === 0) this.#whenIdle?.();
+    }
   }
 
   /** The transport, loaded when first needed; waiting for it is part of the call's time. */
@@ -253,7 +262,10 @@ export class PredictionClient {
       deadline,
       signal,
       notBefore,
-      fetch: async () => transport.getModelMetadata(call.spec, { deadline: performance.now() + this.#settings.timeoutMs, metadata }),
+      fetch: async () => {
+        const ownDeadline = Math.max(deadline, performance.now() + this.#settings.timeoutMs);
+        return transport.getModelMetadata(call.spec, { deadline: ownDeadline, signal: this.#lifetime.signal, metadata });
+      },
       onDeadline: () => this.#deadlineError(call, "waiting for the model's signature"),
     });
   }

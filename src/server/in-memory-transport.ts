@@ -1,4 +1,5 @@
 /** A Transport over servables without sockets: the embedded server's checks and answers, for tests. */
+import { setMaxListeners } from "node:events";
 import { isServingError, RpcError, type StatusCode } from "../errors.js";
 import type { ModelSpec } from "../model-spec.js";
 import type {
@@ -37,6 +38,8 @@ const maxTimerMs = 2 ** 31 - 1;
 export function createInMemoryTransport(models: ModelMap, options: InMemoryTransportOptions = {}): Transport {
   const manager = new ModelManager(models, options.versionLabels);
   const closing = new AbortController();
+  // Every running call listens; Node warns above 10 otherwise.
+  setMaxListeners(0, closing.signal);
 
   async function call<T>(
     method: string,

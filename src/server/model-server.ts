@@ -9,8 +9,8 @@ import { createRestServer } from "./rest-handler.js";
 
 /** Options of {@link startModelServer}. */
 export interface ModelServerOptions {
-  /** Models by name: a servable (version 1), or servables by version number. */
-  readonly models: ModelMap;
+  /** Models by name: a servable (version 1), or servables by version number. @defaultValue no models */
+  readonly models?: ModelMap;
   /** Versions by label, by model name. @defaultValue no labels */
   readonly versionLabels?: VersionLabels;
   /** Address that both ports listen on; there is no authentication, so anything but loopback opens the models to the network. @defaultValue `"127.0.0.1"` */
@@ -46,8 +46,8 @@ const loopbackOf: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1", "
  *
  * @throws TypeError or RangeError if an option is malformed; the system's error if a port is taken.
  */
-export async function startModelServer(options: ModelServerOptions): Promise<ModelServer> {
-  const manager = new ModelManager(options.models, options.versionLabels);
+export async function startModelServer(options: ModelServerOptions = {}): Promise<ModelServer> {
+  const manager = new ModelManager(options.models ?? {}, options.versionLabels);
   const { host = "127.0.0.1", grpcPort = 0, restPort = 0 } = options;
   checkPort("grpcPort", grpcPort);
   checkPort("restPort", restPort);

@@ -1,6 +1,6 @@
 /** What the embedded server serves: signatures and a function, made by {@link servable}. */
 import { ServingError } from "../errors.js";
-import type { Signature, TensorSpec } from "../signature.js";
+import { type Signature, type TensorSpec, tensorFromPlain } from "../signature.js";
 import { type DType, isDType } from "../tensor/dtype.js";
 import { type AnyTensor, type TensorElement, type TensorLike, type TensorOf, type TypedArray, tensorFrom } from "../tensor/tensor.js";
 import type { TensorMap } from "../transport/transport.js";
@@ -133,7 +133,7 @@ export function tensorsFromOutputs(
     if (value === undefined) throw fault(`predict returned no output "${name}"`);
     if (!isDType(dtype)) throw fault(`the signature gives the output "${name}" the dtype ${dtype}, which no tensor has`);
     try {
-      tensors[name] = tensorFrom(value, dtype);
+      tensors[name] = tensorFromPlain(value, { dtype, shape: null }, `output "${name}"`).as(dtype) as AnyTensor;
     } catch (cause) {
       throw fault(`predict returned a wrong output "${name}": ${cause instanceof Error ? cause.message : String(cause)}`, cause);
     }

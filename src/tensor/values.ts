@@ -59,9 +59,9 @@ function converted(target: Target, list: ArrayLike<unknown>): ValuesOf<DType> {
   const { dtype } = target;
   switch (dtype) {
     case "float16":
-      return halves(target, list, float16FromNumber, 0x7c00);
+      return halves(target, list, float16FromNumber);
     case "bfloat16":
-      return halves(target, list, bfloat16FromNumber, 0x7f80);
+      return halves(target, list, bfloat16FromNumber);
     case "float32":
     case "float64":
       return floats(target, list, new dtypes[dtype].array(list.length));
@@ -96,17 +96,13 @@ function floats(target: Target, list: ArrayLike<unknown>, out: Float32Array | Fl
   return out;
 }
 
-function halves(target: Target, list: ArrayLike<unknown>, encode: (value: number) => number, infinity: number): Uint16Array {
+/** Rounded to nearest even, as IEEE 754 has it: a number beyond the largest becomes infinity. */
+function halves(target: Target, list: ArrayLike<unknown>, encode: (value: number) => number): Uint16Array {
   const out = new Uint16Array(list.length);
   for (let i = 0; i < list.length; i++) {
     const value = list[i];
     if (typeof value !== "number") throw target.elementError(i, value, "a number");
-    const bits = encode(value);
-    // As with float32, a finite number must not turn into infinity unnoticed.
-    if ((bits & 0x7fff) === infinity && Number.isFinite(value)) {
-      throw target.elementError(i, value, `a number in the range of ${target.dtype}`);
-    }
-    out[i] = bits;
+    out[i] = encode(value);
   }
   return out;
 }

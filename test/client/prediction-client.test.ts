@@ -199,6 +199,54 @@ describe("PredictionClient", () => {
     await expect(client.predict("m", { x }, { timeoutMs: 5 })).rejects.toMatchObject({ name: "RpcError", code: "DEADLINE_EXCEEDED" });
   });
 
+  describe("over a transport that never settles", () => {
+    const stuck = () => {
+      const transport = new EchoTransport();
+      transport.gate = new Promise(() => {});
+      return transport;
+    };
+    const inputs = { x: tensor("float32", [1], [1]) };
+
+    it("ends the call soon after its deadline, and can be closed then", async () => {
+      const client = new PredictionClient(stuck());
+      await expect(client.predict("m", inputs, { timeoutMs: 20 })).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED" });
+      await client.close();
+    });
+
+    it("ends the call with the reason of its signal", async () => {
+      const reason = new Error("enough");
+      const client = new PredictionClient(stuck());
+      await expect(client.predict("m", inputs, { signal: AbortSignal.timeout(20) })).rejects.toMatchObject({ name: "TimeoutError" });
+      const controller = new AbortController();
+      const call = client.predict("m", inputs, { signal: controller.signal });
+      controller.abort(reason);
+      await expect(call).rejects.toBe(reason);
+    });
+
+    it("aborts the transport's call when closed by force", async () => {
+      const transport = stuck();
+      const client = new PredictionClient(transport);
+      const call = client.predict("m", inputs);
+      await expect.poll(() => transport.predicts.length).toBe(1);
+      await Promise.all([expect(call).rejects.toMatchObject({ code: "CANCELLED" }), client.close({ force: true })]);
+      expect(transport.predicts[0]?.options.signal?.aborted).toBe(true);
+    });
+  });
+
+  it("asks a metadata function that answers at once, and refuses what it may not give", async () => {
+    const transport = new EchoTransport();
+    const given: Record<string, unknown> = { "x-token": "t" };
+    const client = new PredictionClient(transport, { metadata: (() => given) as unknown as () => Promise<CallMetadata> });
+    await client.predict("m", { x: tensor("float32", [1], [1]) });
+    const metadata = transport.predicts[0]?.options.metadata;
+    expect(typeof metadata === "function" && (await metadata())).toEqual({ "x-token": "t" });
+    given["x-count"] = 1;
+    await expect((metadata as () => Promise<CallMetadata>)()).rejects.toThrow(
+      'metadata "x-count": expected a string or an array of strings',
+    );
+    await client.close();
+  });
+
   describe("close", () => {
     it("refuses new calls, waits for running ones, then closes the transport once", async () => {
       const transport = new EchoTransport();
@@ -236,6 +284,28 @@ describe("PredictionClient", () => {
   });
 
   describe("rejects", () => {
+    it.each([
+      ["a Map as inputs", new Map([["x", 1]])],
+      ["a Date as inputs", new Date(0)],
+    ])("%s", async (_title, inputs) => {
+      const client = new PredictionClient(new EchoTransport());
+      await expect(client.predict("m", inputs as unknown as number)).rejects.toThrow(/^inputs: expected a plain object/);
+    });
+
+    it.each([
+      ["a number", { "x-a": 1 }, "a string or an array of strings"],
+      ["bytes under a text key", { "x-a": new Uint8Array(1) }, "a string or an array of strings"],
+      ["text under a binary key", { "x-bin": "a" }, "a Uint8Array, as the key ends in -bin"],
+    ])("metadata with %s", async (_title, metadata, expected) => {
+      expect(() => new PredictionClient("host:1", { metadata: metadata as unknown as CallMetadata })).toThrow(expected);
+      const client = new PredictionClient(new EchoTransport());
+      await expect(client.predict("m", 1, { metadata: metadata as unknown as CallMetadata })).rejects.toThrow(expected);
+    });
+
+    it("the option tls, which would be ignored", () => {
+      expect(() => new PredictionClient("host:1", { tls: true } as object)).toThrow("tls: TLS is not supported in this version");
+    });
+
     const make = PredictionClient as unknown as new (...args: unknown[]) => PredictionClient;
     it.each([
       [["localhost", "8500"], TypeError, /port \(number\)/],

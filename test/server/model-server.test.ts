@@ -127,12 +127,20 @@ describe("startModelServer", () => {
     });
   });
 
+  it("starts without models", async () => {
+    const server = await startModelServer();
+    const answer = await fetch(`${server.restTarget}/v1/models/m`);
+    expect(answer.status).toBe(404);
+    await answer.arrayBuffer();
+    await server.close();
+  });
+
   describe("rejects", () => {
     const wrong = (options: unknown) => startModelServer(options as ModelServerOptions);
     it.each([
       ["a base path", { models: { m: "/models/m" } }, TypeError, "running SavedModel folders is not available in this version"],
       ["a base path as a version", { models: { m: { 1: "/models/m/1" } } }, TypeError, "running SavedModel folders"],
-      ["no models", {}, TypeError, "models: expected a record"],
+      ["models that are no record", { models: 5 }, TypeError, "models: expected a record"],
       ["a model without versions", { models: { m: {} } }, TypeError, "expected at least one version"],
       ["a version that is no number", { models: { m: { v1: halfPlusTwo } } }, RangeError, 'expected version numbers as keys, got "v1"'],
       [

@@ -71,7 +71,7 @@ async function callMetadata(options: TransportCallOptions, context: GrpcCallCont
   return await untilAborted(signal, (resolve, reject) => {
     const timer = setTimeout(() => reject(deadlineExceeded(context)), Math.min(deadline - performance.now(), maxTimerMs));
     const stop = () => clearTimeout(timer);
-    metadata().then(resolve, reject).finally(stop);
+    Promise.resolve().then(metadata).then(resolve, reject).finally(stop);
     return stop;
   });
 }

@@ -1,0 +1,50 @@
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import * as main from "../src/index.js";
+import * as proto from "../src/proto.js";
+import * as server from "../src/server/index.js";
+
+const manifest = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
+  exports: Record<string, unknown>;
+  dependencies: Record<string, string>;
+};
+
+describe("the package", () => {
+  it("has these entries", () => {
+    expect(Object.keys(manifest.exports)).toEqual([".", "./server", "./proto", "./package.json"]);
+  });
+
+  it("depends on nothing else at run time", () => {
+    expect(Object.keys(manifest.dependencies).sort()).toEqual(["@bufbuild/protobuf", "@grpc/grpc-js", "long", "undici"]);
+  });
+
+  it.each([
+    [
+      "tfserving",
+      main,
+      [
+        "FormatError",
+        "PredictionClient",
+        "RpcError",
+        "ServingError",
+        "SignatureError",
+        "Tensor",
+        "TensorError",
+        "isServingError",
+        "isTensor",
+        "tensor",
+        "tensorFrom",
+        "toFloat32",
+      ],
+    ],
+    ["tfserving/server", server, ["createInMemoryTransport", "servable", "startModelServer"]],
+  ] as const)("exports these names from %s", (_entry, names, expected) => {
+    expect(Object.keys(names).sort()).toEqual(expected);
+  });
+
+  it("exports the messages of both services from tfserving/proto", () => {
+    expect(Object.keys(proto)).toEqual(
+      expect.arrayContaining(["PredictRequest", "PredictionServiceClient", "ModelServiceClient", "TensorProto"]),
+    );
+  });
+});
