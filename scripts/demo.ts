@@ -5,15 +5,21 @@
  */
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { PredictionClient, type Tensor, tensor } from "../src/index.js";
+import { isServingError, PredictionClient, type Tensor, tensor } from "../src/index.js";
 import { startModelServer } from "../src/server/index.js";
 import { createDigits, halfPlusTwo } from "./demo-models.js";
 
 const fixtures = new URL("../test/fixtures/", import.meta.url);
 
 const { values: options } = parseArgs({ options: { target: { type: "string" } } });
-if (options.target === undefined) await demonstrateEmbedded();
-else await predictHalfPlusTwo(options.target);
+try {
+  if (options.target === undefined) await demonstrateEmbedded();
+  else await predictHalfPlusTwo(options.target);
+} catch (error) {
+  if (!isServingError(error)) throw error;
+  console.error(error.message + (error.hint === undefined ? "" : `\nhint: ${error.hint}`));
+  process.exitCode = 1;
+}
 
 /** Start a server with both models, send the same calls over both transports and compare. */
 async function demonstrateEmbedded(): Promise<void> {
