@@ -22,6 +22,17 @@ const changed = "an input changed before the call settled";
 const utf8 = new TextEncoder();
 const utf8Decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
+/** UTF-8 of a name; a loop, because names are short and ASCII and TextEncoder costs more than they do. */
+function encodeText(text: string): Uint8Array {
+  const bytes = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code > 127) return utf8.encode(text);
+    bytes[i] = code;
+  }
+  return bytes;
+}
+
 /** One input as it will stand in the map. */
 interface EncodedEntry {
   readonly key: Uint8Array;
@@ -45,11 +56,11 @@ export class EncodedPredictRequest {
   constructor(spec: ModelSpec, inputs: TensorMap, outputFilter: readonly string[] = []) {
     this.#spec = encodeModelSpec(spec);
     this.#entries = Object.entries(inputs).map(([name, tensor]) => {
-      const key = utf8.encode(name);
+      const key = encodeText(name);
       const tensorSize = encodedTensorSize(tensor);
       return { key, tensor, tensorSize, size: fieldSize(key.length) + fieldSize(tensorSize) };
     });
-    this.#outputFilter = outputFilter.map((name) => utf8.encode(name));
+    this.#outputFilter = outputFilter.map((name) => encodeText(name));
     let length = fieldSize(this.#spec.length);
     for (const entry of this.#entries) length += fieldSize(entry.size);
     for (const name of this.#outputFilter) length += fieldSize(name.length);
@@ -84,11 +95,11 @@ export class EncodedPredictRequest {
 }
 
 function encodeModelSpec(spec: ModelSpec): Uint8Array {
-  const fields: [tag: number, bytes: Uint8Array][] = [[modelTags.name, utf8.encode(spec.name)]];
+  const fields: [tag: number, bytes: Uint8Array][] = [[modelTags.name, encodeText(spec.name)]];
   if (spec.version !== undefined) fields.push([modelTags.version, encodeInt64Value(spec.version)]);
-  if (spec.signatureName !== undefined) fields.push([modelTags.signatureName, utf8.encode(spec.signatureName)]);
+  if (spec.signatureName !== undefined) fields.push([modelTags.signatureName, encodeText(spec.signatureName)]);
   // A label that is present but empty counts as a label, so it is written too.
-  if (spec.versionLabel !== undefined) fields.push([modelTags.versionLabel, utf8.encode(spec.versionLabel)]);
+  if (spec.versionLabel !== undefined) fields.push([modelTags.versionLabel, encodeText(spec.versionLabel)]);
   const target = new Uint8Array(fields.reduce((size, [, bytes]) => size + fieldSize(bytes.length), 0));
   let position = 0;
   for (const [tag, bytes] of fields) position = writeBytesField(target, position, tag, bytes);
@@ -191,6 +202,12 @@ function readInt64Value(reader: WireReader, before: bigint): bigint {
 }
 
 /** Text of the whole part; bytes that are no UTF-8 become replacement characters. */
-function readText(part: WireReader): string {
-  return utf8Decoder.decode(part.bytes.subarray(part.position, part.end));
+function readText({ bytes, position, end }: WireReader): string {
+  let text = "";
+  for (let at = position; at < end; at++) {
+    const byte = bytes[at] as number;
+    if (byte > 127) return utf8Decoder.decode(bytes.subarray(position, end));
+    text += String.fromCharCode(byte);
+  }
+  return text;
 }
