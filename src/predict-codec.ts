@@ -5,9 +5,9 @@
  */
 import { TensorError } from "./errors.js";
 import type { ModelSpec } from "./model-spec.js";
-import { decodeTensor, encodedTensorSize, encodeTensor, expansionBudget } from "./tensor/codec.js";
+import { decodeTensor, type ExpansionBudget, encodedTensorSize, encodeTensor, expansionBudget } from "./tensor/codec.js";
 import type { AnyTensor } from "./tensor/tensor.js";
-import { fieldSize, WireReader, writeFieldHead } from "./tensor/wire.js";
+import { fieldSize, int64Size, textSize, WireReader, writeFieldHead, writeInt64, writeTextField } from "./tensor/wire.js";
 import type { PredictResult, TensorMap } from "./transport/transport.js";
 
 const requestTags = { modelSpec: 0x0a, input: 0x12, outputFilter: 0x1a } as const;
@@ -17,29 +17,7 @@ const modelTags = { name: 0x0a, version: 0x12, signatureName: 0x1a, versionLabel
 /** `google.protobuf.Int64Value.value`. */
 const int64ValueTag = 0x08;
 
-const changed = "an input changed before the call settled";
-
-const utf8 = new TextEncoder();
 const utf8Decoder = new TextDecoder("utf-8", { ignoreBOM: true });
-
-/** UTF-8 of a name; a loop, because names are short and ASCII and TextEncoder costs more than they do. */
-function encodeText(text: string): Uint8Array {
-  const bytes = new Uint8Array(text.length);
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i);
-    if (code > 127) return utf8.encode(text);
-    bytes[i] = code;
-  }
-  return bytes;
-}
-
-/** One input as it will stand in the map. */
-interface EncodedEntry {
-  readonly key: Uint8Array;
-  readonly tensor: AnyTensor;
-  readonly tensorSize: number;
-  readonly size: number;
-}
 
 /**
  * A PredictRequest that knows its size and writes itself anywhere.
@@ -49,21 +27,24 @@ interface EncodedEntry {
 export class EncodedPredictRequest {
   /** Size of the message in bytes. */
   readonly length: number;
-  readonly #spec: Uint8Array;
-  readonly #entries: readonly EncodedEntry[];
-  readonly #outputFilter: readonly Uint8Array[];
+  readonly #spec: ModelSpec;
+  readonly #specSize: number;
+  readonly #names: readonly string[];
+  readonly #tensors: readonly AnyTensor[];
+  /** Size of each tensor's message. */
+  readonly #sizes: readonly number[];
+  readonly #outputFilter: readonly string[];
 
   constructor(spec: ModelSpec, inputs: TensorMap, outputFilter: readonly string[] = []) {
-    this.#spec = encodeModelSpec(spec);
-    this.#entries = Object.entries(inputs).map(([name, tensor]) => {
-      const key = encodeText(name);
-      const tensorSize = encodedTensorSize(tensor);
-      return { key, tensor, tensorSize, size: fieldSize(key.length) + fieldSize(tensorSize) };
-    });
-    this.#outputFilter = outputFilter.map((name) => encodeText(name));
-    let length = fieldSize(this.#spec.length);
-    for (const entry of this.#entries) length += fieldSize(entry.size);
-    for (const name of this.#outputFilter) length += fieldSize(name.length);
+    this.#spec = spec;
+    this.#specSize = specSize(spec);
+    this.#names = Object.keys(inputs);
+    this.#tensors = Object.values(inputs);
+    this.#sizes = this.#tensors.map(encodedTensorSize);
+    this.#outputFilter = outputFilter;
+    let length = fieldSize(this.#specSize);
+    for (let i = 0; i < this.#names.length; i++) length += fieldSize(this.#entrySize(i));
+    for (const name of outputFilter) length += fieldSize(textSize(name));
     this.length = length;
   }
 
@@ -74,15 +55,18 @@ export class EncodedPredictRequest {
    * @throws TensorError if the inputs are no longer what they were when the size was taken: the frame would hold what nobody wrote.
    */
   copy(target: Uint8Array, at = 0): number {
-    let position = writeBytesField(target, at, requestTags.modelSpec, this.#spec);
-    for (const entry of this.#entries) {
-      position = writeFieldHead(target, position, requestTags.input, entry.size);
-      position = writeBytesField(target, position, entryTags.key, entry.key);
-      position = writeFieldHead(target, position, entryTags.value, entry.tensorSize);
-      position = encodeTensor(entry.tensor, target, position);
+    let position = writeModelSpec(target, writeFieldHead(target, at, requestTags.modelSpec, this.#specSize), this.#spec);
+    for (let i = 0; i < this.#names.length; i++) {
+      const name = this.#names[i] as string;
+      position = writeFieldHead(target, position, requestTags.input, this.#entrySize(i));
+      position = writeTextField(target, position, entryTags.key, name, textSize(name));
+      position = writeFieldHead(target, position, entryTags.value, this.#sizes[i] as number);
+      position = encodeTensor(this.#tensors[i] as AnyTensor, target, position);
     }
-    for (const name of this.#outputFilter) position = writeBytesField(target, position, requestTags.outputFilter, name);
-    if (position - at !== this.length) throw new TensorError(`${changed}: expected ${this.length} bytes, got ${position - at}`);
+    for (const name of this.#outputFilter) position = writeTextField(target, position, requestTags.outputFilter, name, textSize(name));
+    if (position - at !== this.length) {
+      throw new TensorError(`an input changed before the call settled: expected ${this.length} bytes, got ${position - at}`);
+    }
     return position - at;
   }
 
@@ -92,32 +76,35 @@ export class EncodedPredictRequest {
     this.copy(buffer);
     return buffer;
   }
+
+  #entrySize(index: number): number {
+    return fieldSize(textSize(this.#names[index] as string)) + fieldSize(this.#sizes[index] as number);
+  }
 }
 
-function encodeModelSpec(spec: ModelSpec): Uint8Array {
-  const fields: [tag: number, bytes: Uint8Array][] = [[modelTags.name, encodeText(spec.name)]];
-  if (spec.version !== undefined) fields.push([modelTags.version, encodeInt64Value(spec.version)]);
-  if (spec.signatureName !== undefined) fields.push([modelTags.signatureName, encodeText(spec.signatureName)]);
+function specSize({ name, version, signatureName, versionLabel }: ModelSpec): number {
+  let size = fieldSize(textSize(name));
+  if (version !== undefined) size += fieldSize(1 + int64Size(version));
+  if (signatureName !== undefined) size += fieldSize(textSize(signatureName));
+  if (versionLabel !== undefined) size += fieldSize(textSize(versionLabel));
+  return size;
+}
+
+function writeModelSpec(target: Uint8Array, at: number, { name, version, signatureName, versionLabel }: ModelSpec): number {
+  let position = writeTextField(target, at, modelTags.name, name, textSize(name));
+  if (version !== undefined) {
+    position = writeFieldHead(target, position, modelTags.version, 1 + int64Size(version));
+    target[position] = int64ValueTag;
+    position = writeInt64(target, position + 1, version);
+  }
+  if (signatureName !== undefined) {
+    position = writeTextField(target, position, modelTags.signatureName, signatureName, textSize(signatureName));
+  }
   // A label that is present but empty counts as a label, so it is written too.
-  if (spec.versionLabel !== undefined) fields.push([modelTags.versionLabel, encodeText(spec.versionLabel)]);
-  const target = new Uint8Array(fields.reduce((size, [, bytes]) => size + fieldSize(bytes.length), 0));
-  let position = 0;
-  for (const [tag, bytes] of fields) position = writeBytesField(target, position, tag, bytes);
-  return target;
-}
-
-function encodeInt64Value(version: number | bigint): Uint8Array {
-  const bytes = [int64ValueTag];
-  let rest = BigInt.asUintN(64, BigInt(version));
-  for (; rest >= 128n; rest >>= 7n) bytes.push(Number(rest & 127n) | 128);
-  bytes.push(Number(rest));
-  return Uint8Array.from(bytes);
-}
-
-function writeBytesField(target: Uint8Array, at: number, tag: number, bytes: Uint8Array): number {
-  const position = writeFieldHead(target, at, tag, bytes.length);
-  target.set(bytes, position);
-  return position + bytes.length;
+  if (versionLabel !== undefined) {
+    position = writeTextField(target, position, modelTags.versionLabel, versionLabel, textSize(versionLabel));
+  }
+  return position;
 }
 
 /**
@@ -138,22 +125,18 @@ export function decodePredictResponse(bytes: Uint8Array): PredictResult {
       reader.skip(tag);
       continue;
     }
-    const end = reader.fieldEnd();
-    const part = new WireReader(reader.bytes, reader.position, end);
-    if (tag === responseTags.modelSpec) {
-      readModelSpec(part, modelSpec);
-    } else {
-      const { name, value } = readEntry(part);
-      outputs[name] = decodeTensor(value, `output "${name}"`, budget);
-    }
-    reader.position = end;
+    const outerEnd = reader.enter();
+    if (tag === responseTags.output) readOutput(reader, outputs, budget);
+    else readModelSpec(reader, modelSpec);
+    reader.leave(outerEnd);
   }
   return { outputs, modelSpec };
 }
 
-function readEntry(reader: WireReader): { name: string; value: WireReader } {
+function readOutput(reader: WireReader, outputs: Record<string, AnyTensor>, budget: ExpansionBudget): void {
   let name = "";
-  let value: WireReader | undefined;
+  // Start and end of each value in turn: one, unless somebody means to be difficult.
+  const values: number[] = [];
   while (reader.position < reader.end) {
     const tag = reader.tag();
     if (tag !== entryTags.key && tag !== entryTags.value) {
@@ -161,33 +144,44 @@ function readEntry(reader: WireReader): { name: string; value: WireReader } {
       continue;
     }
     const end = reader.fieldEnd();
-    const part = new WireReader(reader.bytes, reader.position, end);
-    if (tag === entryTags.key) name = readText(part);
-    else value = value === undefined ? part : concatenated(value, part);
+    if (tag === entryTags.key) name = readText(reader.bytes, reader.position, end);
+    else values.push(reader.position, end);
     reader.position = end;
   }
-  return { name, value: value ?? new WireReader(reader.bytes, reader.end, reader.end) };
+  outputs[name] = decodeTensor(mergedReader(reader.bytes, values), `output "${name}"`, budget);
 }
 
-/** Two parts of one message: protobuf defines merging them as reading them one after the other. */
-function concatenated(first: WireReader, second: WireReader): WireReader {
-  const { bytes } = first;
-  return new WireReader(Buffer.concat([bytes.subarray(first.position, first.end), bytes.subarray(second.position, second.end)]));
+/** Reads several parts of one message, which protobuf defines as reading them one after the other. */
+function mergedReader(bytes: Uint8Array, ranges: readonly number[]): WireReader {
+  if (ranges.length <= 2) return new WireReader(bytes, ranges[0] ?? 0, ranges[1] ?? 0);
+  let total = 0;
+  for (let i = 0; i < ranges.length; i += 2) total += (ranges[i + 1] as number) - (ranges[i] as number);
+  const merged = new Uint8Array(total);
+  let position = 0;
+  for (let i = 0; i < ranges.length; i += 2) {
+    const part = bytes.subarray(ranges[i], ranges[i + 1]);
+    merged.set(part, position);
+    position += part.length;
+  }
+  return new WireReader(merged);
 }
 
 function readModelSpec(reader: WireReader, modelSpec: { name: string; version?: bigint; signatureName: string }): void {
   while (reader.position < reader.end) {
     const tag = reader.tag();
-    if (tag !== modelTags.name && tag !== modelTags.signatureName && tag !== modelTags.version) {
+    if (tag === modelTags.version) {
+      const outerEnd = reader.enter();
+      modelSpec.version = readInt64Value(reader, modelSpec.version ?? 0n);
+      reader.leave(outerEnd);
+    } else if (tag === modelTags.name || tag === modelTags.signatureName) {
+      const end = reader.fieldEnd();
+      const text = readText(reader.bytes, reader.position, end);
+      if (tag === modelTags.name) modelSpec.name = text;
+      else modelSpec.signatureName = text;
+      reader.position = end;
+    } else {
       reader.skip(tag);
-      continue;
     }
-    const end = reader.fieldEnd();
-    const part = new WireReader(reader.bytes, reader.position, end);
-    if (tag === modelTags.name) modelSpec.name = readText(part);
-    else if (tag === modelTags.signatureName) modelSpec.signatureName = readText(part);
-    else modelSpec.version = readInt64Value(part, modelSpec.version ?? 0n);
-    reader.position = end;
   }
 }
 
@@ -201,12 +195,12 @@ function readInt64Value(reader: WireReader, before: bigint): bigint {
   return value;
 }
 
-/** Text of the whole part; bytes that are no UTF-8 become replacement characters. */
-function readText({ bytes, position, end }: WireReader): string {
+/** Text between two positions; bytes that are no UTF-8 become replacement characters. */
+function readText(bytes: Uint8Array, start: number, end: number): string {
   let text = "";
-  for (let at = position; at < end; at++) {
+  for (let at = start; at < end; at++) {
     const byte = bytes[at] as number;
-    if (byte > 127) return utf8Decoder.decode(bytes.subarray(position, end));
+    if (byte > 127) return utf8Decoder.decode(bytes.subarray(start, end));
     text += String.fromCharCode(byte);
   }
   return text;

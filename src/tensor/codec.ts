@@ -7,7 +7,7 @@
 import { isServingError, TensorError } from "../errors.js";
 import { type DType, dtypeFromWire, dtypes, isDType } from "./dtype.js";
 import { elementCount, formatShape, maxRank } from "./shape.js";
-import { type AnyTensor, tensor } from "./tensor.js";
+import { type AnyTensor, Tensor } from "./tensor.js";
 import { fieldSize, varintSize, WireReader, writeFieldHead, writeVarint } from "./wire.js";
 
 type NumericDType = Exclude<DType, "string">;
@@ -97,7 +97,7 @@ function valuesSize(source: AnyTensor): number {
 /**
  * The tensor in a TensorProto; its values are fresh memory of the caller.
  *
- * @param reader - At the start of the message, ending with it; the message may lie anywhere in a larger one.
+ * @param reader - At the start of the message, ending with it; the message may lie anywhere in a larger one. It is at the end afterwards.
  * @param what - What errors call the tensor, such as `output "y"`.
  * @throws FormatError if the bytes are no protobuf message; TensorError where TensorFlow refuses it, for dtypes without a tensor here, and
  * where short lists would grow beyond the budget. Nothing large is allocated before.
@@ -107,7 +107,7 @@ export function decodeTensor(reader: WireReader, what: string, budget: Expansion
   const shape: number[] = [];
   let contentStart = 0;
   let contentEnd = 0;
-  let listStart = -1;
+  let listStart = reader.end;
   while (reader.position < reader.end) {
     const start = reader.position;
     const tag = reader.tag();
@@ -115,17 +115,17 @@ export function decodeTensor(reader: WireReader, what: string, budget: Expansion
       reader.varint();
       wireDType = reader.low;
     } else if (tag === tags.shape) {
-      const end = reader.fieldEnd();
+      const outerEnd = reader.enter();
       // Several shapes in one message are merged, as protobuf does: their dimensions follow each other.
-      readShape(new WireReader(reader.bytes, reader.position, end), shape, what);
-      reader.position = end;
+      readShape(reader, shape, what);
+      reader.leave(outerEnd);
     } else if (tag === tags.content) {
       contentEnd = reader.fieldEnd();
       contentStart = reader.position;
       reader.position = contentEnd;
     } else {
       // The list can only be read once the dtype is known, which may come later.
-      if (listStart < 0 && tag > tags.content) listStart = start;
+      if (listStart === reader.end && tag > tags.content) listStart = start;
       reader.skip(tag);
     }
   }
@@ -134,15 +134,17 @@ export function decodeTensor(reader: WireReader, what: string, budget: Expansion
   if (!isDType(dtype)) throw new TensorError(`${what}: expected a dtype that tensors can have, got ${dtype}`);
   const count = countElements(shape, what);
   const subject = () => `${what}: ${dtype} ${formatShape(shape)}`;
-  const content = count > 0 && contentEnd > contentStart ? new WireReader(reader.bytes, contentStart, contentEnd) : undefined;
-  const list = new WireReader(reader.bytes, listStart < 0 ? reader.end : listStart, reader.end);
-  if (dtype === "string") {
-    const strings = content === undefined ? readStrings(list, count, budget, subject) : splitStrings(content, count, subject);
-    return tensor("string", shape, strings);
-  }
-  const values = content === undefined ? readList(list, dtype, count, budget, subject) : readContent(content, dtype, count, subject);
+  const hasContent = count > 0 && contentEnd > contentStart;
+  const { end } = reader;
+  reader.position = hasContent ? contentStart : listStart;
+  if (hasContent) reader.end = contentEnd;
+  let values: NumericValues | Uint8Array[];
+  if (dtype === "string") values = hasContent ? splitStrings(reader, count, subject) : readStrings(reader, count, budget, subject);
+  else values = hasContent ? readContent(reader, dtype, count, subject) : readList(reader, dtype, count, budget, subject);
+  reader.end = end;
+  reader.position = end;
   // The array class comes from the row of this dtype, which the compiler cannot follow through a union of 27.
-  return tensor(dtype, shape, values as never) as AnyTensor;
+  return new Tensor(dtype, shape, values as never, count) as AnyTensor;
 }
 
 function readShape(reader: WireReader, shape: number[], what: string): void {
@@ -154,9 +156,9 @@ function readShape(reader: WireReader, shape: number[], what: string): void {
       continue;
     }
     if (shape.length === maxRank) throw new TensorError(`${what}: expected at most ${maxRank} dimensions, got more`);
-    const end = reader.fieldEnd();
-    shape.push(readDim(new WireReader(reader.bytes, reader.position, end)));
-    reader.position = end;
+    const outerEnd = reader.enter();
+    shape.push(readDim(reader));
+    reader.leave(outerEnd);
   }
 }
 
@@ -184,17 +186,28 @@ function countElements(shape: readonly number[], what: string): number {
 }
 
 function readContent(content: WireReader, dtype: NumericDType, count: number, subject: () => string): NumericValues {
-  const { array, bytes, kind } = dtypes[dtype];
+  const { bytes, kind } = dtypes[dtype];
   const given = content.end - content.position;
   if (given !== count * bytes) throw new TensorError(`${subject()}: expected ${count * bytes} bytes of tensor_content, got ${given}`);
-  // One copy: it makes the values the caller's own and aligns them, since content starts anywhere in the received message.
-  const copy = content.bytes.slice(content.position, content.end);
-  if (!hostIsLittleEndian) swapBytes(copy, array.BYTES_PER_ELEMENT);
+  const values = copiedValues(content.bytes, content.position, dtype, count);
   if (kind === "bool") {
-    const bad = copy.findIndex((byte) => byte > 1);
-    if (bad >= 0) throw new TensorError(`${subject()}: expected bytes 0 and 1 in tensor_content, got ${copy[bad]} at ${bad}`);
+    const bad = (values as Uint8Array).findIndex((byte) => byte > 1);
+    if (bad >= 0) throw new TensorError(`${subject()}: expected bytes 0 and 1 in tensor_content, got ${values[bad]} at ${bad}`);
   }
-  return wrapNibbles(new array(copy.buffer as ArrayBuffer), dtype);
+  return wrapNibbles(values, dtype);
+}
+
+/**
+ * The one copy of an answer's numbers: it makes them the caller's own and aligns them, since they start anywhere in the message.
+ *
+ * `slice` would clear the memory first, which costs as much as the copy from a few megabytes up (`npm run bench -- codec`, D1).
+ */
+function copiedValues(source: Uint8Array, start: number, dtype: NumericDType, count: number): NumericValues {
+  const { array, bytes } = dtypes[dtype];
+  const copy = Buffer.allocUnsafeSlow(count * bytes);
+  copy.set(source.subarray(start, start + copy.length));
+  if (!hostIsLittleEndian) swapBytes(copy, array.BYTES_PER_ELEMENT);
+  return new array(copy.buffer);
 }
 
 /** How a typed list stands on the wire. */
@@ -243,16 +256,18 @@ function readList(reader: WireReader, dtype: NumericDType, count: number, budget
   const { array, bytes, kind } = dtypes[dtype];
   const parts = kind === "complex" ? 2 : 1;
   const ranges = findList(reader, form);
-  let given = form.width > 0 ? Math.floor(totalLength(ranges) / form.width) : -1;
+  const fixed = form.width > 0;
   // Counting varints takes a pass of its own, which only a result that could break the budget is worth.
-  if (given < 0 && count * bytes > budget.left) given = countVarints(reader.bytes, ranges);
-  if (given >= 0) {
+  if (fixed || count * bytes > budget.left) {
+    const given = fixed ? Math.floor(totalLength(ranges) / form.width) : countVarints(reader.bytes, ranges);
+    // The usual answer: one packed list with every value.
+    if (fixed && given >= count * parts && ranges.length === 2) return copiedValues(reader.bytes, ranges[0] as number, dtype, count);
     const whole = Math.floor(given / parts);
     checkBudget((count - whole) * bytes, whole, count, budget, subject);
   }
 
   const values = new array(count * parts);
-  const read = form.width > 0 ? readFixed(reader.bytes, ranges, values) : readVarints(reader.bytes, ranges, values, dtype);
+  const read = fixed ? readFixed(reader.bytes, ranges, values) : readVarints(reader.bytes, ranges, values, dtype);
   // An odd last part of a complex list is dropped.
   const filled = read - (read % parts);
   budget.left -= Math.max(0, values.length - filled) * (bytes / parts);

@@ -60,10 +60,10 @@ export class Tensor<D extends DType = DType> {
   /** Number of elements: the product of `shape`. */
   readonly size: number;
 
-  /** @internal Checks nothing: {@link tensor} does. */
+  /** @internal Checks nothing, {@link tensor} does; the shape becomes the tensor's own. */
   constructor(dtype: D, shape: readonly number[], values: ValuesOf<D>, size: number) {
     this.dtype = dtype;
-    this.shape = Object.freeze([...shape]);
+    this.shape = Object.freeze(shape);
     this.values = values;
     this.size = size;
   }

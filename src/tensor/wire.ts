@@ -15,7 +15,7 @@ export class WireReader {
   /** Next byte to read. */
   position: number;
   /** First byte that belongs to somebody else. */
-  readonly end: number;
+  end: number;
   /** Low 32 bits of the last varint, signed. */
   low = 0;
   /** High 32 bits of the last varint, signed. */
@@ -29,6 +29,16 @@ export class WireReader {
 
   /** Read a varint into {@link low} and {@link high}; the low half is also returned, unsigned. */
   varint(): number {
+    const first = this.bytes[this.position] as number;
+    // Most varints are a tag or a small length: one byte. The comparison is false for a byte that is not there, too.
+    if (!(first < 128 && this.position < this.end)) return this.#longVarint();
+    this.position++;
+    this.low = first;
+    this.high = 0;
+    return first;
+  }
+
+  #longVarint(): number {
     const { bytes } = this;
     let position = this.position;
     let byte = this.#byte(bytes, position++);
@@ -64,6 +74,19 @@ export class WireReader {
       throw new FormatError(`malformed message: a field at ${start} goes beyond the end of the message at ${this.end}`, { offset: start });
     }
     return end;
+  }
+
+  /** Go into a length-delimited field: the reader ends where the field does, until {@link leave} is given what this returns. */
+  enter(): number {
+    const outerEnd = this.end;
+    this.end = this.fieldEnd();
+    return outerEnd;
+  }
+
+  /** Step behind the field that was entered, read to its end or not. */
+  leave(outerEnd: number): void {
+    this.position = this.end;
+    this.end = outerEnd;
   }
 
   /** The next tag. */
@@ -142,9 +165,42 @@ export function writeVarint(target: Uint8Array, at: number, value: number): numb
   return position;
 }
 
+/** Bytes that {@link writeInt64} writes. */
+export function int64Size(value: number | bigint): number {
+  let size = 1;
+  for (let rest = BigInt.asUintN(64, BigInt(value)); rest >= 128n; rest >>= 7n) size++;
+  return size;
+}
+
+/** Write a signed 64-bit number as a varint, a negative one as its two's complement; returns the position behind it. */
+export function writeInt64(target: Uint8Array, at: number, value: number | bigint): number {
+  let position = at;
+  let rest = BigInt.asUintN(64, BigInt(value));
+  for (; rest >= 128n; rest >>= 7n) target[position++] = Number(rest & 127n) | 128;
+  target[position++] = Number(rest);
+  return position;
+}
+
 /** Bytes of a length-delimited field of `length` bytes whose tag takes one byte. */
 export function fieldSize(length: number): number {
   return 1 + varintSize(length) + length;
+}
+
+const utf8 = new TextEncoder();
+
+/** Bytes of a text in UTF-8. A loop, because names are short and ASCII, and any call into the engine costs more than they do. */
+export function textSize(text: string): number {
+  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) > 127) return Buffer.byteLength(text);
+  return text.length;
+}
+
+/** Write a text of {@link textSize} `size` as a length-delimited field; returns the position behind it. */
+export function writeTextField(target: Uint8Array, at: number, tag: number, text: string, size: number): number {
+  const position = writeFieldHead(target, at, tag, size);
+  // One byte for each code unit is ASCII: all others take more.
+  if (size === text.length) for (let i = 0; i < size; i++) target[position + i] = text.charCodeAt(i);
+  else utf8.encodeInto(text, target.subarray(position, position + size));
+  return position + size;
 }
 
 /** Write tag and length of a length-delimited field; returns where its bytes begin. */
