@@ -11,6 +11,11 @@ export interface ClientOptions {
   readonly metadata?: CallMetadata | (() => Promise<CallMetadata>) | undefined;
   /** Layout of REST request bodies. @defaultValue `"column"` */
   readonly restFormat?: "column" | "row" | undefined;
+  /**
+   * Send REST request bodies of at least this many bytes gzip-compressed, for slow links; those of 100 MiB and more never are, because the
+   * server refuses them. Has no meaning over gRPC and for a transport of one's own. @defaultValue never
+   */
+  readonly restGzipMinBytes?: number | undefined;
   /** Compare inputs with the signature before sending, wherever it is known or needed anyway. @defaultValue true */
   readonly check?: boolean | undefined;
 }
@@ -38,31 +43,39 @@ export interface ClientSettings {
   readonly timeoutMs: number;
   readonly metadata: ClientOptions["metadata"];
   readonly restFormat: "column" | "row";
+  readonly restGzipMinBytes: number;
   readonly check: boolean;
 }
 
 /** Defaults of {@link ClientOptions}. */
-export const clientDefaults = Object.freeze({ timeoutMs: 30_000, restFormat: "column", check: true } as const);
+export const clientDefaults = Object.freeze({
+  timeoutMs: 30_000,
+  restFormat: "column",
+  restGzipMinBytes: Number.POSITIVE_INFINITY,
+  check: true,
+} as const);
 
 /**
  * Checked options over the defaults.
  *
  * @throws TypeError if an option has the wrong type.
- * @throws RangeError if `timeoutMs` is not positive and finite.
+ * @throws RangeError if `timeoutMs` is not positive and finite, or `restGzipMinBytes` is negative or NaN.
  */
 export function clientSettings(options: ClientOptions): ClientSettings {
-  const { timeoutMs, metadata, restFormat, check } = options;
+  const { timeoutMs, metadata, restFormat, restGzipMinBytes, check } = options;
   // Ignoring this one would send in plaintext what the caller wants encrypted.
   const { tls } = options as { tls?: unknown };
   if (tls !== undefined) throw new TypeError("tls: TLS is not supported in this version");
   if (timeoutMs !== undefined) checkTimeout(timeoutMs);
   if (typeof metadata !== "function") checkMetadata(metadata);
   checkRestFormat(restFormat);
+  if (restGzipMinBytes !== undefined) checkGzipMinBytes(restGzipMinBytes);
   if (check !== undefined && typeof check !== "boolean") throw new TypeError(`check: expected a boolean, got ${show(check)}`);
   return {
     timeoutMs: timeoutMs ?? clientDefaults.timeoutMs,
     metadata,
     restFormat: restFormat ?? clientDefaults.restFormat,
+    restGzipMinBytes: restGzipMinBytes ?? clientDefaults.restGzipMinBytes,
     check: check ?? clientDefaults.check,
   };
 }
@@ -131,6 +144,11 @@ function checkRestFormat(restFormat: unknown): void {
   if (restFormat !== undefined && restFormat !== "column" && restFormat !== "row") {
     throw new TypeError(`restFormat: expected "column" or "row", got ${show(restFormat)}`);
   }
+}
+
+function checkGzipMinBytes(restGzipMinBytes: unknown): void {
+  if (typeof restGzipMinBytes !== "number") throw new TypeError(`restGzipMinBytes: expected a number, got ${show(restGzipMinBytes)}`);
+  if (!(restGzipMinBytes >= 0)) throw new RangeError(`restGzipMinBytes: expected a number of bytes from 0 up, got ${restGzipMinBytes}`);
 }
 
 function show(value: unknown): string {

@@ -213,7 +213,7 @@ export class PredictionClient {
   /** The transport, loaded when first needed; waiting for it is part of the call's time. */
   async #connect(call: Call): Promise<Transport> {
     if (this.#transport === undefined) {
-      this.#transport = loadTransport(this.#target as Target);
+      this.#transport = loadTransport(this.#target as Target, this.#settings);
       // A module that could not be read now may be readable at the next call.
       this.#transport.catch(() => {
         this.#transport = undefined;

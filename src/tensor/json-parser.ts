@@ -23,6 +23,21 @@ export type JsonValue = null | boolean | number | bigint | string | Uint8Array |
 export interface JsonParserOptions {
   /** How many lists and objects may stand in each other. @defaultValue no limit: the parser does not recurse */
   readonly maxDepth?: number;
+  /**
+   * May read a list that is a member of an object in the parser's stead.
+   *
+   * @param key - Name of the member.
+   * @param depth - How many lists and objects stand around it, its own object included.
+   * @param at - Position of the opening bracket.
+   * @returns What to put in its place and the position behind it, or `undefined` to let the parser read it.
+   */
+  readonly readList?: (key: string, depth: number, at: number) => ReadList | undefined;
+}
+
+/** Answer of {@link JsonParserOptions.readList}. */
+export interface ReadList {
+  readonly value: JsonValue;
+  readonly end: number;
 }
 
 const emptyDocument = "The document is empty.";
@@ -72,12 +87,14 @@ export class JsonParser {
   readonly #bytes: Uint8Array;
   readonly #text: Buffer;
   readonly #maxDepth: number;
+  readonly #readList: JsonParserOptions["readList"];
   #at = 0;
 
   constructor(bytes: Uint8Array, options: JsonParserOptions = {}) {
     this.#bytes = bytes;
     this.#text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#maxDepth = options.maxDepth ?? Number.POSITIVE_INFINITY;
+    this.#readList = options.readList;
   }
 
   /**
@@ -93,7 +110,11 @@ export class JsonParser {
     for (;;) {
       // A value is wanted here.
       let value: JsonValue;
-      if (next === openBracket) {
+      const read = next === openBracket ? this.#readElsewhere(frames) : undefined;
+      if (read !== undefined) {
+        value = read.value;
+        this.#at = read.end;
+      } else if (next === openBracket) {
         this.#at++;
         value = [];
         next = this.#peek();
@@ -133,6 +154,12 @@ export class JsonParser {
         value = inList ? frame.list : frame.object;
       }
     }
+  }
+
+  #readElsewhere(frames: readonly Frame[]): ReadList | undefined {
+    const frame = frames.at(-1);
+    if (this.#readList === undefined || frame === undefined || "list" in frame) return undefined;
+    return this.#readList(frame.key, frames.length, this.#at);
   }
 
   /** The next byte that is not blank; 0 at the end, where RapidJSON stops as it does at a NUL. */

@@ -1,11 +1,12 @@
 /**
- * Tensor <-> the JSON of TensorFlow Serving's REST API, columnar and row by row.
+ * The JSON of TensorFlow Serving's REST API -> tensors; `json-print.ts` is the way back.
  *
  * The dtype always comes from a signature, never from the JSON. Error texts are the real server's, because the embedded server shares them.
  */
 import { TensorError } from "../errors.js";
 import { type DType, dtypes, type UnsupportedDType } from "./dtype.js";
-import { JsonParser, type JsonParserOptions, type JsonValue } from "./json-parser.js";
+import { readNumericList } from "./json-numbers.js";
+import { JsonParser, type JsonParserOptions, type JsonValue, type ReadList } from "./json-parser.js";
 import { elementCount, maxRank } from "./shape.js";
 import { type AnyTensor, tensor } from "./tensor.js";
 
@@ -18,6 +19,38 @@ import { type AnyTensor, tensor } from "./tensor.js";
  */
 export function parseJson(bytes: Uint8Array, options?: JsonParserOptions): JsonValue {
   return new JsonParser(bytes, options).parse();
+}
+
+/** JSON with tensors in it, as {@link parseTensorJson} gives it. */
+export interface TensorJson {
+  readonly value: JsonValue;
+  /** Tensors by the lists in `value` that stand for them. */
+  readonly tensors: ReadonlyMap<JsonValue, AnyTensor>;
+}
+
+/**
+ * Parse JSON in which some lists are known to be tensors, which are read straight into typed arrays.
+ *
+ * A list that does not make a tensor of its dtype stays a plain list, for {@link tensorFromJson} to say what is wrong with it.
+ *
+ * @param dtypeAt - The dtype of a member of an object, by its name and the number of lists and objects around it.
+ * @throws FormatError as {@link parseJson} does.
+ */
+export function parseTensorJson(
+  bytes: Uint8Array,
+  dtypeAt: (key: string, depth: number) => DType | undefined,
+  options?: JsonParserOptions,
+): TensorJson {
+  const tensors = new Map<JsonValue, AnyTensor>();
+  const readList = (key: string, depth: number, at: number): ReadList | undefined => {
+    const dtype = dtypeAt(key, depth);
+    const read = dtype !== undefined && isJsonDType(dtype) ? readNumericList(bytes, at, dtype) : undefined;
+    if (read === undefined) return undefined;
+    const value: JsonValue[] = [];
+    tensors.set(value, read.tensor);
+    return { value, end: read.end };
+  };
+  return { value: new JsonParser(bytes, { ...options, readList }).parse(), tensors };
 }
 
 const jsonDTypes: ReadonlySet<string> = new Set<DType>([
@@ -155,7 +188,7 @@ function bytesFromJson(value: JsonValue): Uint8Array | typeof unfit {
 const utf8 = new TextEncoder();
 
 /** Whether a JSON value is an object whose only key is `b64`: one binary string, whatever the name suggests. */
-export function isBase64Object(value: JsonValue): value is { b64: JsonValue } {
+function isBase64Object(value: JsonValue): value is { b64: JsonValue } {
   if (typeof value !== "object" || value === null || Array.isArray(value) || value instanceof Uint8Array) return false;
   const keys = Object.keys(value);
   return keys.length === 1 && keys[0] === "b64";
@@ -180,7 +213,7 @@ function unfitText(value: JsonValue, dtype: DType): string {
 }
 
 /** RapidJSON's word for the type of a value. */
-export function jsonTypeName(value: JsonValue): "Null" | "False" | "True" | "Object" | "Array" | "String" | "Number" {
+function jsonTypeName(value: JsonValue): "Null" | "False" | "True" | "Object" | "Array" | "String" | "Number" {
   if (value === null) return "Null";
   if (typeof value === "boolean") return value ? "True" : "False";
   if (typeof value === "string" || value instanceof Uint8Array) return "String";
@@ -209,7 +242,7 @@ function excerpt(value: JsonValue): string {
 function excerptOf(value: JsonValue, depth: number): string {
   if (typeof value === "string") return JSON.stringify(value.slice(0, excerptChars));
   if (value instanceof Uint8Array) return JSON.stringify(Buffer.from(value.subarray(0, excerptChars)).toString("utf8"));
-  if (typeof value === "number") return formatDouble(value, true);
+  if (typeof value === "number") return doubleText(value);
   if (typeof value !== "object" || value === null) return String(value);
   if (depth === excerptDepth) return "...";
   if (Array.isArray(value)) {
@@ -222,89 +255,8 @@ function excerptOf(value: JsonValue, depth: number): string {
   return members.length === 0 ? "{}" : `{\n${members.join(",\n")}\n${indent}}`;
 }
 
-/** Options of {@link writeTensorJson} and {@link writeRowsJson}. */
-export interface WriteTensorJsonOptions {
-  /** Print whole floats with `.0`, as the server's answers and the float features of examples need it. @defaultValue false */
-  readonly floatPoint?: boolean;
-  /** How strings are printed: `auto` is text where the bytes are UTF-8 and `{"b64"}` elsewhere, `base64` always `{"b64"}`. @defaultValue `"auto"` */
-  readonly strings?: "auto" | "base64";
-}
-
-/**
- * JSON text of a tensor in columnar form: nested lists, NaN and Infinity as bare tokens, floats as the shortest text that reads back equal.
- *
- * A shape with a 0 before its last dimension cannot be told from a shorter one: `[0, 3]` and `[0]` both print as `[]`.
- *
- * @throws TensorError if JSON cannot carry the dtype.
- */
-export function writeTensorJson(value: AnyTensor, options: WriteTensorJsonOptions = {}): string {
-  return writeNested(value.shape, 0, 0, elementWriter(value, options));
-}
-
-/**
- * JSON texts of the rows of a tensor: one for each index of dimension 0.
- *
- * @throws TensorError if the tensor is a scalar or JSON cannot carry the dtype.
- */
-export function writeRowsJson(value: AnyTensor, options: WriteTensorJsonOptions = {}): string[] {
-  const [rows, ...inner] = value.shape;
-  if (rows === undefined) throw new TensorError("a scalar has no rows");
-  const write = elementWriter(value, options);
-  const step = elementCount(inner);
-  return Array.from({ length: rows }, (_, row) => writeNested(inner, 0, row * step, write));
-}
-
-function writeNested(shape: readonly number[], axis: number, start: number, write: (index: number) => string): string {
-  if (axis === shape.length) return write(start);
-  const size = shape[axis] as number;
-  let step = 1;
-  for (let inner = axis + 1; inner < shape.length; inner++) step *= shape[inner] as number;
-  let text = "[";
-  for (let i = 0; i < size; i++) text += (i === 0 ? "" : ",") + writeNested(shape, axis + 1, start + i * step, write);
-  return `${text}]`;
-}
-
-/** A function that prints the element at a flat index. */
-function elementWriter(value: AnyTensor, options: WriteTensorJsonOptions): (index: number) => string {
-  const { floatPoint = false, strings = "auto" } = options;
-  if (!isJsonDType(value.dtype)) throw new TensorError(`JSON cannot carry dtype ${value.dtype}`, { hint: "use gRPC" });
-  if (value.dtype === "string") {
-    const { values } = value;
-    return (index) => writeBytes(values[index] as Uint8Array, strings);
-  }
-  const values = value.values as ArrayLike<number | bigint>;
-  if (value.dtype === "float32") return (index) => formatFloat(values[index] as number, floatPoint);
-  if (value.dtype === "float64") return (index) => formatDouble(values[index] as number, floatPoint);
-  if (value.dtype === "bool") return (index) => (values[index] === 0 ? "false" : "true");
-  return (index) => String(values[index]);
-}
-
-const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-
-function writeBytes(bytes: Uint8Array, strings: "auto" | "base64"): string {
-  if (strings === "auto") {
-    try {
-      return JSON.stringify(strictUtf8.decode(bytes));
-    } catch {
-      // A TypeError: not UTF-8. Base64 carries any bytes.
-    }
-  }
-  return `{"b64":"${Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64")}"}`;
-}
-
-/** The shortest decimal that narrows to the same float32. */
-function formatFloat(value: number, floatPoint: boolean): string {
-  if (Number.isInteger(value) && Math.abs(value) < 1e7) return formatDouble(value, floatPoint);
-  for (let digits = 6; digits < 9; digits++) {
-    const rounded = Number(value.toPrecision(digits));
-    if (Math.fround(rounded) === value) return formatDouble(rounded, floatPoint);
-  }
-  return formatDouble(Number.isFinite(value) ? Number(value.toPrecision(9)) : value, floatPoint);
-}
-
-/** JavaScript prints the shortest text that reads back equal, but loses the sign of zero. */
-function formatDouble(value: number, floatPoint: boolean): string {
-  if (Object.is(value, -0)) return "-0.0";
-  const text = String(value);
-  return floatPoint && /^-?\d+$/.test(text) ? `${text}.0` : text;
+/** As messages show a number; the sign of zero is kept. */
+function doubleText(value: number): string {
+  const text = Object.is(value, -0) ? "-0" : String(value);
+  return /^-?\d+$/.test(text) ? `${text}.0` : text;
 }

@@ -322,6 +322,9 @@ describe("PredictionClient", () => {
       [["localhost", 8500, { timeoutMs: Number.POSITIVE_INFINITY }], RangeError, /timeoutMs/],
       [["localhost", 8500, { timeoutMs: "1" }], TypeError, /timeoutMs/],
       [["localhost", 8500, { restFormat: "rows" }], TypeError, /"column" or "row", got "rows"/],
+      [["localhost", 8500, { restGzipMinBytes: "1" }], TypeError, /restGzipMinBytes: expected a number, got "1"/],
+      [["localhost", 8500, { restGzipMinBytes: -1 }], RangeError, /restGzipMinBytes/],
+      [["localhost", 8500, { restGzipMinBytes: Number.NaN }], RangeError, /restGzipMinBytes/],
       [["localhost", 8500, { check: 1 }], TypeError, /check/],
       [["localhost", 8500, { metadata: "token" }], TypeError, /metadata/],
     ] as const)("new PredictionClient(...%j)", (args, error, message) => {

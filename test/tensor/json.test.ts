@@ -1,9 +1,9 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { isServingError } from "../../src/errors.js";
-import { type DType, dtypes } from "../../src/tensor/dtype.js";
-import { isJsonDType, parseJson, tensorFromJson, writeRowsJson, writeTensorJson } from "../../src/tensor/json.js";
-import { type AnyTensor, tensor } from "../../src/tensor/tensor.js";
+import type { DType } from "../../src/tensor/dtype.js";
+import { parseJson, parseTensorJson, tensorFromJson } from "../../src/tensor/json.js";
+import type { JsonValue } from "../../src/tensor/json-parser.js";
 import { errorFrom } from "../support/error-from.js";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
@@ -136,56 +136,82 @@ describe("tensorFromJson", () => {
   });
 });
 
-describe("writeTensorJson", () => {
-  it.each<[AnyTensor, string]>([
-    [tensor("float32", [2, 2], [0.1, 1, -0, 16777216]), "[[0.1,1],[-0.0,16777216]]"],
+describe("parseTensorJson", () => {
+  const parseOutputs = (text: string, dtype: DType) =>
+    parseTensorJson(bytes(text), (key, depth) => (key === "outputs" && depth === 1 ? dtype : undefined));
+  const outputsIn = ({ value }: { value: unknown }) => (value as { outputs: JsonValue }).outputs;
+
+  it.each<[DType, string, readonly number[], ArrayLike<unknown>]>([
     [
-      tensor("float32", [4], [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 1e-45]),
-      "[NaN,Infinity,-Infinity,1.4013e-45]",
-    ],
-    [tensor("float64", [], [0.1]), "0.1"],
-    [tensor("int64", [2], [9223372036854775807n, -1n]), "[9223372036854775807,-1]"],
-    [tensor("bool", [2], [true, false]), "[true,false]"],
-    [tensor("string", [2], ['é"', Uint8Array.of(255)]), '["é\\"",{"b64":"/w=="}]'],
-    [tensor("float32", [2, 0], []), "[[],[]]"],
-  ])("prints %#", (value, text) => {
-    expect(writeTensorJson(value)).toBe(text);
-  });
-
-  it("prints whole floats with a point and strings as base64 where asked to", () => {
-    expect(writeTensorJson(tensor("float32", [2], [1, 1e21]), { floatPoint: true })).toBe("[1.0,1e+21]");
-    expect(writeTensorJson(tensor("string", [], ["a"]), { strings: "base64" })).toBe('{"b64":"YQ=="}');
-  });
-
-  it("prints float32 so that it reads back equal", () => {
-    const bits = new Uint32Array(20_000).map((_, i) => Math.imul(i, 0x9e3779b1) & 0xff7fffff);
-    const values = new Float32Array(bits.buffer).map((value) => (Number.isFinite(value) ? value : 0));
-    const back = tensorFromJson(parse(writeTensorJson(tensor("float32", [values.length], values))), "float32", "x");
-    expect(new Uint8Array((back.values as Float32Array).buffer)).toEqual(new Uint8Array(values.buffer));
-  });
-
-  it("carries exactly the dtypes that REST can", () => {
-    const carried = (Object.keys(dtypes) as DType[]).filter(isJsonDType);
-    expect(carried.sort()).toEqual([
-      "bool",
       "float32",
-      "float64",
-      "int16",
-      "int32",
-      "int64",
-      "int8",
-      "string",
-      "uint32",
-      "uint64",
-      "uint8",
-    ]);
-    expect(() => writeTensorJson(tensor("float16", [1], [1]))).toThrow(/float16/);
+      "[[1, 2.5,\n -0.0], [NaN, -Infinity, Inf]]",
+      [2, 3],
+      Float32Array.of(1, 2.5, -0, Number.NaN, Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY),
+    ],
+    ["float32", "[-0, 1E+2, 3.5e38, 1e-400]", [4], Float32Array.of(0, 100, Number.POSITIVE_INFINITY, 0)],
+    ["float64", "[0.1, 0.30000000000000004, 123456789012345678901]", [3], Float64Array.of(0.1, 0.30000000000000004, 123456789012345680000)],
+    ["int8", "[-128, 127]", [2], Int8Array.of(-128, 127)],
+    ["uint32", "[4294967295]", [1], Uint32Array.of(4294967295)],
+    ["int64", "[ 9223372036854775807, -9223372036854775808]", [2], BigInt64Array.of(9223372036854775807n, -9223372036854775808n)],
+    ["uint64", "[18446744073709551615]", [1], BigUint64Array.of(18446744073709551615n)],
+    ["bool", "[[true], [false]]", [2, 1], Uint8Array.of(1, 0)],
+  ])("reads %s lists such as %s into typed arrays", (dtype, text, shape, values) => {
+    const answer = parseOutputs(`{"outputs": ${text}}`, dtype);
+    const read = answer.tensors.get(outputsIn(answer));
+    expect(read).toMatchObject({ dtype, shape });
+    expect(read?.values).toEqual(values);
   });
-});
 
-describe("writeRowsJson", () => {
-  it("prints one text for each row", () => {
-    expect(writeRowsJson(tensor("int32", [2, 2], [1, 2, 3, 4]))).toEqual(["[1,2]", "[3,4]"]);
-    expect(() => writeRowsJson(tensor("int32", [], [1]))).toThrow(/rows/);
+  it.each<[DType, string]>([
+    ["float32", "[]"],
+    ["float32", "[[], []]"],
+    ["float32", "2.5"],
+    ["float32", "[[1], [1, 2]]"],
+    ["float32", "[[1], 2]"],
+    ["float32", "[1, [2]]"],
+    ["float32", '["a"]'],
+    ["float32", "[null]"],
+    ["int32", "[1.0]"],
+    ["int32", "[1e2]"],
+    ["int8", "[128]"],
+    ["int64", "[9223372036854775808]"],
+    ["uint64", "[-1]"],
+    ["bool", "[1]"],
+    ["string", '["a"]'],
+    ["float16", "[1]"],
+    ["float32", `${"[".repeat(255)}1${"]".repeat(255)}`],
+  ])("leaves %s from %s a plain value", (dtype, text) => {
+    const answer = parseOutputs(`{"outputs": ${text}}`, dtype);
+    expect(answer.tensors.size).toBe(0);
+    expect(outputsIn(answer)).toEqual(parse(text));
+  });
+
+  it.each([
+    "[01]",
+    "[1.]",
+    "[.5]",
+    "[-]",
+    "[+1]",
+    "[1e]",
+    "[1e400]",
+    "[Nan]",
+    "[Infinit]",
+    "[1 2]",
+    "[1,]",
+    "[1",
+    "[[1]",
+    "[1}",
+    "[1.2.3]",
+  ])("refuses %s as the parser does", (text) => {
+    const whole = `{"outputs": ${text}}`;
+    const error = errorFrom(() => parse(whole)) as Error;
+    expect(isServingError(error, "FormatError")).toBe(true);
+    expect((errorFrom(() => parseOutputs(whole, "float32")) as Error).message).toBe(error.message);
+  });
+
+  it("reads the first of two members of the same name, and only where a dtype is given", () => {
+    const answer = parseOutputs('{"other": [1], "outputs": [2], "outputs": [3], "inner": {"outputs": [4]}}', "float32");
+    expect(answer.tensors.get(outputsIn(answer))?.values).toEqual(Float32Array.of(2));
+    expect(answer.value).toMatchObject({ other: [1n], inner: { outputs: [4n] } });
   });
 });

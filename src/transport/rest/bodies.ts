@@ -1,15 +1,22 @@
-/** Bodies of Predict over REST: tensors -> request text, answer -> tensors. */
+/** Bodies of Predict over REST: tensors -> bytes of the request, bytes of the answer -> tensors. */
 import { SignatureError } from "../../errors.js";
 import type { Signature, TensorSpec } from "../../signature.js";
 import { type DType, isDType } from "../../tensor/dtype.js";
-import { isJsonDType, tensorFromJson, writeRowsJson, writeTensorJson } from "../../tensor/json.js";
+import { isJsonDType, parseJson, parseTensorJson, tensorFromJson } from "../../tensor/json.js";
 import type { JsonObject, JsonValue } from "../../tensor/json-parser.js";
+import { expectedJsonBytes, JsonPrinter } from "../../tensor/json-print.js";
 import { formatShape } from "../../tensor/shape.js";
 import { type AnyTensor, tensor } from "../../tensor/tensor.js";
 import type { TensorMap } from "../transport.js";
 
 /** Layout of a body: one value per name, or one object per row. */
 export type RestFormat = "column" | "row";
+
+/** An answer nests as deep as a tensor can, plus the objects around it. */
+const maxDepth = 300;
+
+/** Room for what stands around the tensors: names and braces. */
+const envelopeBytes = 1024;
 
 /**
  * The inputs as REST needs them: all of the signature's, with its defaults filled in, since the server demands every input there.
@@ -69,22 +76,64 @@ function quoted(record: object): string {
     .join(", ");
 }
 
-/** The text of a request. */
-export function writePredictBody(signatureName: string | undefined, inputs: TensorMap, format: RestFormat): string {
-  const head = signatureName === undefined ? "" : `"signature_name":${JSON.stringify(signatureName)},`;
-  const entries = Object.entries(inputs);
-  // `{"b64": ...}` is one binary string to the server, not an input of that name; a single input may go without its name.
-  const bare = entries.length === 1 && entries[0]?.[0] === "b64" ? entries[0][1] : undefined;
+/** The bytes of a request. */
+export function writePredictBody(signatureName: string | undefined, inputs: TensorMap, format: RestFormat): Uint8Array {
+  const tensors = Object.values(inputs);
+  const expectedBytes = tensors.reduce((sum, value) => sum + expectedJsonBytes(value), envelopeBytes);
+  const printer = new JsonPrinter({ expectedBytes }).raw("{");
+  if (signatureName !== undefined) printer.raw(`"signature_name":${JSON.stringify(signatureName)},`);
+  if (format === "column") writeColumns(printer.raw('"inputs":'), inputs);
+  else writeRows(printer.raw('"instances":'), inputs);
+  return printer.raw("}").bytes();
+}
+
+function writeColumns(printer: JsonPrinter, inputs: TensorMap): void {
+  const bare = withoutName(inputs);
   if (bare !== undefined) {
-    return `{${head}${format === "column" ? `"inputs":${writeTensorJson(bare)}` : `"instances":[${writeRowsJson(bare).join(",")}]`}}`;
+    printer.tensor(bare);
+    return;
   }
-  if (format === "column") {
-    const members = entries.map(([name, value]) => `${JSON.stringify(name)}:${writeTensorJson(value)}`);
-    return `{${head}"inputs":{${members.join(",")}}}`;
+  printer.raw("{");
+  for (const { label, value } of labelled(inputs)) printer.raw(label).tensor(value);
+  printer.raw("}");
+}
+
+function writeRows(printer: JsonPrinter, inputs: TensorMap): void {
+  const bare = withoutName(inputs);
+  const columns = labelled(inputs);
+  const rows = columns[0]?.value.shape[0] ?? 0;
+  printer.raw("[");
+  for (let row = 0; row < rows; row++) {
+    printer.raw(separator(row));
+    if (bare !== undefined) {
+      printer.row(bare, row);
+      continue;
+    }
+    printer.raw("{");
+    for (const { label, value } of columns) printer.raw(label).row(value, row);
+    printer.raw("}");
   }
-  const columns = entries.map(([name, value]) => ({ key: JSON.stringify(name), rows: writeRowsJson(value) }));
-  const rows = (columns[0]?.rows ?? []).map((_, row) => `{${columns.map(({ key, rows }) => `${key}:${rows[row]}`).join(",")}}`);
-  return `{${head}"instances":[${rows.join(",")}]}`;
+  printer.raw("]");
+}
+
+/** The tensor of an only input called `b64`: `{"b64": ...}` is one binary string to the server, but a single input needs no name. */
+function withoutName(inputs: TensorMap): AnyTensor | undefined {
+  const names = Object.keys(inputs);
+  return names.length === 1 && names[0] === "b64" ? inputs["b64"] : undefined;
+}
+
+/** Each input with the text in front of it in an object. */
+function labelled(inputs: TensorMap): { readonly label: string; readonly value: AnyTensor }[] {
+  return Object.entries(inputs).map(([name, value], index) => ({ label: `${separator(index)}${JSON.stringify(name)}:`, value }));
+}
+
+function separator(index: number): string {
+  return index === 0 ? "" : ",";
+}
+
+/** An answer as JSON without tensors in it. */
+export function parseAnswer(bytes: Uint8Array): JsonValue {
+  return parseJson(bytes, { maxDepth });
 }
 
 /**
@@ -92,18 +141,32 @@ export function writePredictBody(signatureName: string | undefined, inputs: Tens
  *
  * @throws TensorError if a value does not fit; Error if the answer has another form.
  */
-export function readPredictBody(body: JsonValue, signature: Signature, format: RestFormat): Record<string, AnyTensor> {
+export function readPredictBody(bytes: Uint8Array, signature: Signature, format: RestFormat): Record<string, AnyTensor> {
   const key = format === "column" ? "outputs" : "predictions";
-  const value = asObject(body, "the answer")[key];
-  if (value === undefined) throw new Error(`expected "${key}" in the answer, got ${quoted(asObject(body, "the answer")) || "nothing"}`);
   const specs = Object.entries(signature.outputs);
+  const answer = parseTensorJson(bytes, dtypesByPlace(signature, key), { maxDepth });
+  const object = asObject(answer.value, "the answer");
+  const value = object[key];
+  if (value === undefined) throw new Error(`expected "${key}" in the answer, got ${quoted(object) || "nothing"}`);
   const outputs: Record<string, AnyTensor> = Object.create(null);
   for (const [name, spec] of specs) {
     if (!isDType(spec.dtype)) throw new Error(`output "${name}": expected a dtype that tensors can have, got ${spec.dtype}`);
     const column = specs.length === 1 ? value : format === "column" ? member(asObject(value, key), name) : rowsOf(value, name);
-    outputs[name] = readOutput(column, spec, spec.dtype, `output "${name}"`);
+    const parsed = answer.tensors.get(column) ?? tensorFromJson(column, spec.dtype, `output "${name}"`);
+    outputs[name] = withDimensions(parsed, spec);
   }
   return outputs;
+}
+
+/** Where whole tensors stand in an answer: at its key for a single output, else at their names in the object there. */
+function dtypesByPlace({ outputs }: Signature, answerKey: string): (key: string, depth: number) => DType | undefined {
+  const [only, ...others] = Object.values(outputs);
+  return (key, depth) => {
+    const atKey = depth === 1 && key === answerKey ? only : undefined;
+    const atName = depth === 2 && Object.hasOwn(outputs, key) ? outputs[key] : undefined;
+    const dtype = (others.length === 0 ? atKey : atName)?.dtype;
+    return isDType(dtype) ? dtype : undefined;
+  };
 }
 
 function rowsOf(value: JsonValue, name: string): JsonValue[] {
@@ -117,12 +180,11 @@ function member(object: JsonObject, name: string): JsonValue {
   return value;
 }
 
-function readOutput(value: JsonValue, spec: TensorSpec, dtype: DType, what: string): AnyTensor {
-  const parsed = tensorFromJson(value, dtype, what);
+/** An empty list ends the nesting early; the dimensions behind it are those of the signature. */
+function withDimensions(parsed: AnyTensor, spec: TensorSpec): AnyTensor {
   if (parsed.size > 0 || spec.shape === null || parsed.shape.length >= spec.shape.length) return parsed;
-  // An empty list ends the nesting early; the dimensions behind it are those of the signature.
   const shape = [...parsed.shape, ...spec.shape.slice(parsed.shape.length).map((dim) => dim ?? 0)];
-  return tensor(dtype, shape, parsed.values as never) as AnyTensor;
+  return tensor(parsed.dtype, shape, parsed.values as never) as AnyTensor;
 }
 
 /** @throws Error that names `what` if a value is no object. */

@@ -1,5 +1,7 @@
 /** One HTTP exchange as a promise that keeps to the caller's deadline and signal. */
 import { validateHeaderName, validateHeaderValue } from "node:http";
+import { promisify } from "node:util";
+import { gzip } from "node:zlib";
 import type { Pool } from "undici";
 import type { CallMetadata, TransportCallOptions } from "../transport.js";
 import { type RestCallContext, restError, rpcErrorFromAnswer, rpcErrorFromConnection } from "./error.js";
@@ -13,11 +15,16 @@ const maxTimerMs = 2 ** 31 - 1;
 /** Errors are short; more is cut, whoever sent it. */
 const maxErrorBytes = 64 * 1024;
 
+/** The server takes a larger body for an empty one if it is compressed. */
+const maxGzipBytes = 100 * 1024 ** 2;
+
+const gzipAsync = promisify(gzip);
+
 /** What is asked of the server. */
 export interface RestRequest {
   readonly path: string;
   /** Sent with POST; without a body: GET. */
-  readonly body?: string | undefined;
+  readonly body?: Uint8Array | undefined;
 }
 
 /** What an exchange needs from its transport. */
@@ -25,6 +32,16 @@ export interface RestConnection {
   readonly pool: Pool;
   /** Aborts when the transport is closed. */
   readonly closed: AbortSignal;
+  /** Bodies of at least this many bytes are compressed. */
+  readonly gzipMinBytes: number;
+}
+
+/** A request ready to be sent. */
+interface Message {
+  readonly path: string;
+  /** Names and values in turn, as undici takes them. */
+  readonly headers: readonly string[];
+  readonly body: Uint8Array | undefined;
 }
 
 /** Why a call was ended here. */
@@ -54,9 +71,10 @@ export async function exchange(
   if (connection.closed.aborted) onAbort();
   try {
     const headers = headersFrom(await untilAborted(controller.signal, metadataOf(options)), request);
+    const message = await untilAborted(controller.signal, messageOf(request, headers, connection.gzipMinBytes));
     if (options.deadline - performance.now() < minRemainingMs) throw deadlineExceeded(context);
     // undici looks at the signal only once it is connected, which a silent address puts off for minutes.
-    return await untilAborted(controller.signal, send(connection.pool, request, headers, controller.signal, context));
+    return await untilAborted(controller.signal, send(connection.pool, message, controller.signal, context));
   } catch (error) {
     if (signal?.aborted) throw signal.reason;
     if (controller.signal.reason === deadlinePassed) throw deadlineExceeded(context);
@@ -69,14 +87,15 @@ export async function exchange(
   }
 }
 
-async function send(
-  pool: Pool,
-  request: RestRequest,
-  headers: string[],
-  signal: AbortSignal,
-  context: RestCallContext,
-): Promise<Uint8Array> {
-  const { path, body } = request;
+/** The request with its body compressed where that is wanted and the server can take it; other threads do that. */
+async function messageOf({ path, body }: RestRequest, headers: readonly string[], gzipMinBytes: number): Promise<Message> {
+  if (body === undefined || body.length < gzipMinBytes || body.length >= maxGzipBytes) return { path, headers, body };
+  return { path, headers: [...headers, "content-encoding", "gzip"], body: await gzipAsync(body) };
+}
+
+async function send(pool: Pool, message: Message, signal: AbortSignal, context: RestCallContext): Promise<Uint8Array> {
+  const { path, body } = message;
+  const headers = [...message.headers];
   let answer: { readonly status: number; readonly contentType: string; readonly body: Uint8Array };
   try {
     const response = await pool.request({ path, method: body === undefined ? "GET" : "POST", headers, body: body ?? null, signal });

@@ -6,11 +6,11 @@ import type { JsonObject, JsonValue } from "../../tensor/json-parser.js";
 import { elementCount } from "../../tensor/shape.js";
 import { type AnyTensor, tensor } from "../../tensor/tensor.js";
 import type { ModelMetadata, ModelVersionState, ModelVersionStatus } from "../transport.js";
-import { asObject } from "./bodies.js";
+import { asObject, parseAnswer } from "./bodies.js";
 
 /** @throws Error if the answer has another form. */
-export function readMetadata(body: JsonValue): ModelMetadata {
-  const answer = asObject(body, "the answer");
+export function readMetadata(bytes: Uint8Array): ModelMetadata {
+  const answer = asObject(parseAnswer(bytes), "the answer");
   const spec = asObject(answer["model_spec"], "model_spec");
   const metadata = asObject(answer["metadata"], "metadata");
   const definitions = asObject(asObject(metadata["signature_def"], "metadata.signature_def")["signature_def"], "the signature map");
@@ -101,8 +101,8 @@ function element(value: JsonValue, dtype: DType): number | bigint | boolean | Ui
 const states: ReadonlySet<string> = new Set<ModelVersionState>(["UNKNOWN", "START", "LOADING", "AVAILABLE", "UNLOADING", "END"]);
 
 /** @throws Error if the answer has another form. */
-export function readStatuses(body: JsonValue): ModelVersionStatus[] {
-  const statuses = asObject(body, "the answer")["model_version_status"];
+export function readStatuses(bytes: Uint8Array): ModelVersionStatus[] {
+  const statuses = asObject(parseAnswer(bytes), "the answer")["model_version_status"];
   if (!Array.isArray(statuses)) throw new Error("expected model_version_status to be a list");
   return statuses.map((value) => {
     const entry = asObject(value, "a version status");

@@ -4,8 +4,6 @@ import { Pool } from "undici";
 import { isServingError, RpcError } from "../../errors.js";
 import { defaultSignatureName, type ModelSpec } from "../../model-spec.js";
 import type { Signature } from "../../signature.js";
-import { parseJson } from "../../tensor/json.js";
-import type { JsonValue } from "../../tensor/json-parser.js";
 import type { ModelMetadata, PredictResult, TensorMap, Transport, TransportCallOptions, TransportPredictOptions } from "../transport.js";
 import { completeInputs, readPredictBody, writePredictBody } from "./bodies.js";
 import { createConnector } from "./connector.js";
@@ -18,17 +16,16 @@ import { modelPath, statusPath } from "./paths.js";
 export interface RestTransportOptions {
   /** `http://host:port`, with the prefix path where there is one and no slash at the end. */
   url: string;
+  /** Request bodies of at least this many bytes are sent gzip-compressed. @defaultValue never */
+  gzipMinBytes?: number;
 }
-
-/** An answer nests as deep as a tensor can, plus the object around it. */
-const maxDepth = 300;
 
 /**
  * A transport over REST to one server.
  *
  * It connects at the first call. While no call runs, its connections do not keep the process alive.
  */
-export function createRestTransport({ url }: RestTransportOptions): Transport {
+export function createRestTransport({ url, gzipMinBytes = Number.POSITIVE_INFINITY }: RestTransportOptions): Transport {
   const { origin, host, pathname } = new URL(url);
   const prefix = pathname.replace(/\/+$/, "");
   // Waiting is limited by each call's deadline, which covers connecting, headers and body.
@@ -38,19 +35,19 @@ export function createRestTransport({ url }: RestTransportOptions): Transport {
   const closing = new AbortController();
   // Every running call listens; Node warns above 10 otherwise.
   setMaxListeners(0, closing.signal);
-  const connection = { pool, closed: closing.signal };
+  const connection = { pool, closed: closing.signal, gzipMinBytes };
 
   async function call<Result>(
     method: string,
     spec: ModelSpec,
     request: RestRequest,
     options: TransportCallOptions,
-    read: (body: JsonValue) => Result,
+    read: (answer: Uint8Array) => Result,
   ): Promise<Result> {
     const context: RestCallContext = { method, modelSpec: spec, endpoint: host };
     const bytes = await bytesOf({ ...request, path: prefix + request.path }, options, context);
     try {
-      return read(parseJson(bytes, { maxDepth }));
+      return read(bytes);
     } catch (cause) {
       if (isServingError(cause, "TensorError")) throw cause;
       throw restError("INTERNAL", `unexpected answer: ${(cause as Error).message}`, context, { cause });
@@ -83,10 +80,10 @@ export function createRestTransport({ url }: RestTransportOptions): Transport {
       path: `${modelPath(spec)}:predict`,
       body: writePredictBody(spec.signatureName, sent, format),
     };
-    return await call("predict", spec, request, options, (body) => {
+    return await call("predict", spec, request, options, (answer) => {
       if (signature === undefined) throw new Error(`the model answered, but its metadata has no signature "${signatureName}"`);
       return {
-        outputs: wantedOutputs(readPredictBody(body, signature, format), options.outputFilter ?? []),
+        outputs: wantedOutputs(readPredictBody(answer, signature, format), options.outputFilter ?? []),
         modelSpec: { name: spec.name, ...(spec.version === undefined ? {} : { version: BigInt(spec.version) }), signatureName },
       };
     });

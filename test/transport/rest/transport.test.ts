@@ -1,8 +1,12 @@
 import { execFile } from "node:child_process";
 import { createServer } from "node:net";
 import { promisify } from "node:util";
+import { gunzipSync } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { PredictionClient } from "../../../src/client/prediction-client.js";
 import { isServingError, type RpcError, type SignatureError } from "../../../src/errors.js";
+import { startModelServer } from "../../../src/server/model-server.js";
+import { servable } from "../../../src/server/servable.js";
 import type { Signature } from "../../../src/signature.js";
 import { dtypes } from "../../../src/tensor/dtype.js";
 import { tensor } from "../../../src/tensor/tensor.js";
@@ -155,6 +159,86 @@ describe("predict", () => {
     server.answer = () => ({ status: 200, body: '{"outputs": []}' });
     const signature: Signature = { ...halfPlusTwo, outputs: { y: { dtype: "float32", shape: [null, 3, null] } } };
     expect((await predictX({ signature })).outputs.y?.shape).toEqual([0, 3, 0]);
+  });
+});
+
+describe("gzip of request bodies", () => {
+  const values = Float32Array.from({ length: 1000 }, (_, i) => i);
+  const plain = JSON.stringify({ inputs: { x: [...values] } });
+
+  async function predictWith(gzipMinBytes: number | undefined, options: object = {}): Promise<void> {
+    const compressing = createRestTransport({ url: server.url, ...(gzipMinBytes === undefined ? {} : { gzipMinBytes }) });
+    try {
+      const inputs = { x: tensor("float32", [1000], values) };
+      await compressing.predict({ name: "m" }, inputs, { ...soon(), signature: halfPlusTwo, ...options });
+    } finally {
+      await compressing.close();
+    }
+  }
+
+  it("compresses from the given size on", async () => {
+    await predictWith(plain.length);
+    expect(server.seen[0]?.headers["content-encoding"]).toBe("gzip");
+    expect(server.seen[0]?.body.length).toBeLessThan(plain.length / 2);
+    expect(gunzipSync(server.seen[0]?.body ?? "").toString()).toBe(plain);
+  });
+
+  it.each([
+    ["of one byte less", plain.length + 1],
+    ["where no size is given", undefined],
+  ])("sends bodies %s as they are", async (_, gzipMinBytes) => {
+    await predictWith(gzipMinBytes);
+    expect(server.seen[0]?.headers["content-encoding"]).toBeUndefined();
+    expect(sentBody()).toBe(plain);
+  });
+
+  it("leaves requests without a body alone", async () => {
+    server.answer = () => ({ status: 200, body: '{"model_version_status": []}' });
+    const compressing = createRestTransport({ url: server.url, gzipMinBytes: 0 });
+    await compressing.getModelStatus({ name: "m" }, soon());
+    await compressing.close();
+    expect(server.seen[0]?.headers["content-encoding"]).toBeUndefined();
+  });
+
+  it("sends bodies of 100 MiB and more as they are, which the server would take for empty ones", async () => {
+    const text = "x".repeat(100 * 1024 ** 2);
+    const compressing = createRestTransport({ url: server.url, gzipMinBytes: 0 });
+    const signature: Signature = { ...halfPlusTwo, inputs: { x: { dtype: "string", shape: [] } } };
+    await compressing.predict({ name: "m" }, { x: tensor("string", [], [text]) }, { ...soon(20_000), signature });
+    await compressing.close();
+    expect(server.seen[0]?.headers["content-encoding"]).toBeUndefined();
+    expect(server.seen[0]?.body.length).toBe(text.length + '{"inputs":{"x":""}}'.length);
+  });
+
+  it("ends with the reason of a signal that aborts meanwhile, and sends nothing", async () => {
+    const controller = new AbortController();
+    const reason = new Error("no longer wanted");
+    const metadata = async () => {
+      // The next step of the call is to compress.
+      queueMicrotask(() => queueMicrotask(() => controller.abort(reason)));
+      return {};
+    };
+    expect(await rejection(predictWith(0, { signal: controller.signal, metadata }))).toBe(reason);
+    expect(server.seen).toEqual([]);
+  });
+
+  it("is understood by the embedded server", async () => {
+    const doubling = servable({
+      signatures: {
+        serving_default: { inputs: { x: { dtype: "float32", shape: [null] } }, outputs: { y: { dtype: "float32", shape: [null] } } },
+      },
+      predict: ({ x }) => ({
+        y: tensor(
+          "float32",
+          x.shape,
+          x.values.map((value) => 2 * value),
+        ),
+      }),
+    });
+    await using running = await startModelServer({ models: { m: doubling } });
+    await using client = new PredictionClient(running.restTarget, { restGzipMinBytes: 0 });
+    const { outputs } = await client.predict("m", { x: values });
+    expect(outputs.y?.values).toEqual(values.map((value) => 2 * value));
   });
 });
 
