@@ -1,15 +1,52 @@
-/** Two ways to do the same, timed in turn in one process: the machine's noise hits both, so the ratio holds where times do not. */
+/** Ways to do the same, measured in turn: the machine's noise hits all of them, so the ratio of a round holds where times do not. */
+
+/** What a bench measured, by the gate's id: the ratio that the gate is held against. */
+export type GateValues = Readonly<Record<string, number>>;
+
+/** How much a bench may take: `quick` is for the gates, with as few rounds as a median allows. */
+export interface BenchOptions {
+  readonly quick: boolean;
+}
 
 const rounds = 9;
 const roundMs = 60;
 
-/** Time per run in microseconds, over about {@link roundMs}. */
+/** The middle value; of an even number of values, the upper of the two in the middle. */
+export function median(values: readonly number[]): number {
+  const middle = values.toSorted((a, b) => a - b)[values.length >> 1];
+  if (middle === undefined) throw new Error("expected at least one value to take the median of, got none");
+  return middle;
+}
+
+/** The median of each round's ratio: `tops[i] / bottoms[i]`. */
+export function medianRatio(tops: readonly number[], bottoms: readonly number[]): number {
+  return median(tops.map((top, round) => top / (bottoms[round] as number)));
+}
+
+/** Run every variant once in each round, in turn, starting with another one each time; the results of each variant, one per round. */
+export async function interleaved<Name extends string, Result>(
+  variants: Readonly<Record<Name, () => Promise<Result> | Result>>,
+  rounds: number,
+): Promise<Record<Name, Result[]>> {
+  const names = Object.keys(variants) as Name[];
+  const results = Object.fromEntries(names.map((name) => [name, []])) as unknown as Record<Name, Result[]>;
+  for (let round = 0; round < rounds; round++) {
+    for (let turn = 0; turn < names.length; turn++) {
+      const name = names[(round + turn) % names.length] as Name;
+      results[name].push(await variants[name]());
+    }
+  }
+  return results;
+}
+
+/** Time per run in microseconds. */
 function timeOf(run: () => unknown, repeats: number): number {
   const start = performance.now();
   for (let i = 0; i < repeats; i++) run();
   return ((performance.now() - start) * 1000) / repeats;
 }
 
+/** How often to run so that one round takes about {@link roundMs}. */
 function repeatsFor(run: () => unknown): number {
   const start = performance.now();
   let count = 0;
@@ -17,19 +54,16 @@ function repeatsFor(run: () => unknown): number {
     run();
     count++;
   }
-  return Math.max(1, count);
+  return count;
 }
 
-function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[values.length >> 1] as number;
-}
-
-/** Print how many times faster the first is than the second: the median over rounds of the ratio in each round. */
-export function compare(label: string, ours: () => unknown, theirs: () => unknown): void {
+/** Print and return how many times faster the first is than the second: the median over rounds of the ratio in each round. */
+export function compare(label: string, ours: () => unknown, theirs: () => unknown): number {
   const repeats = [repeatsFor(ours), repeatsFor(theirs)] as const;
   const times = Array.from({ length: rounds }, () => [timeOf(ours, repeats[0]), timeOf(theirs, repeats[1])] as const);
   const ratios = times.map(([own, peer]) => peer / own);
-  const time = median(times.map(([own]) => own)).toFixed(1);
+  const ratio = median(ratios);
   const range = `${Math.min(...ratios).toFixed(1)}-${Math.max(...ratios).toFixed(1)}`;
-  console.log(`${label}: ${median(ratios).toFixed(1)}x (${range}), ours ${time} us`);
+  console.log(`${label}: ${ratio.toFixed(1)}x (${range}), ours ${median(times.map(([own]) => own)).toFixed(1)} us`);
+  return ratio;
 }
