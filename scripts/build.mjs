@@ -15,7 +15,7 @@ rmSync(fresh, { recursive: true, force: true });
 try {
   await build({
     absWorkingDir: root,
-    entryPoints: { index: "src/index.ts", server: "src/server/index.ts", proto: "src/proto.ts" },
+    entryPoints: { index: "src/index.ts", server: "src/server/index.ts", example: "src/example.ts", proto: "src/proto.ts" },
     outdir: fresh,
     bundle: true,
     splitting: true,

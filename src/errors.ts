@@ -3,7 +3,11 @@
  *
  * Every failure that a caller may want to branch on is a {@link ServingError} with a canonical gRPC code name, whichever transport
  * produced it. Wrong option or argument types stay plain `TypeError` / `RangeError`.
+ *
+ * An error about a call begins with its code and what was tried: `NOT_FOUND: predict m:3: ...`. One about a value or a file alone begins
+ * with that value or place; whoever knows the call adds the rest.
  */
+import { knownFailure } from "./error-hints.js";
 
 /** Canonical gRPC status code names, each at the index of its number. */
 export const statusCodes = [
@@ -77,12 +81,16 @@ export interface ErrorModelSpec {
   readonly signatureName?: string | undefined;
 }
 
-/** What an {@link RpcError} is made from. */
-export interface RpcErrorOptions extends ServingErrorOptions {
+/** Which call an error is about. */
+export interface ErrorSubject {
   /** RPC name in camelCase, such as `predict`. */
-  method: string;
-  /** The model that was asked. */
-  modelSpec?: ErrorModelSpec | undefined;
+  readonly method: string;
+  /** The model that was asked; absent where the call is about none. */
+  readonly modelSpec?: ErrorModelSpec | undefined;
+}
+
+/** What an {@link RpcError} is made from. */
+export interface RpcErrorOptions extends ServingErrorOptions, ErrorSubject {
   /** Address of the server that was asked, such as `localhost:8500`. */
   endpoint: string;
   /** Which transport carried the call: `grpc`, `rest`, `in-memory`... */
@@ -104,14 +112,14 @@ export class RpcError extends ServingError {
   readonly serverMessage: string;
 
   constructor(options: RpcErrorOptions) {
-    const model = options.modelSpec === undefined ? "" : ` ${formatModelSpec(options.modelSpec)}`;
-    const hint = options.hint ?? hintFor(options.serverMessage);
-    super(`${options.code}: ${options.method}${model}: ${options.serverMessage}`, {
+    const { code, serverMessage } = options;
+    const known = knownFailure(serverMessage, [code]);
+    super(`${code}: ${subjectOf(options)}: ${serverMessage}`, {
       ...options,
-      retryable: options.retryable ?? isRetryable(options.code, options.serverMessage),
-      hint,
+      retryable: options.retryable ?? known?.retryable ?? code === "UNAVAILABLE",
+      hint: options.hint ?? known?.hint,
     });
-    if (options.modelSpec !== undefined) this.modelSpec = options.modelSpec;
+    if (options.modelSpec !== undefined) this.modelSpec = ownModelSpec(options.modelSpec);
     this.endpoint = options.endpoint;
     this.transport = options.transport;
     this.serverMessage = options.serverMessage;
@@ -125,6 +133,12 @@ export class TensorError extends ServingError {
   constructor(message: string, options: { cause?: unknown; hint?: string } = {}) {
     super(message, { code: "INVALID_ARGUMENT", ...options });
   }
+}
+
+/** The error of a tensor that came with the answer to a call, with code and call before its own words. */
+export function tensorErrorOf(subject: ErrorSubject, cause: TensorError): TensorError {
+  const hint = cause.hint === undefined ? {} : { hint: cause.hint };
+  return new TensorError(`${cause.code}: ${subjectOf(subject)}: ${cause.message}`, { cause, ...hint });
 }
 
 /** Inputs that do not fit the model's signature; the message and `differences` list every mismatch. */
@@ -185,44 +199,17 @@ export function formatModelSpec(spec: ErrorModelSpec): string {
   return spec.name;
 }
 
-/** RESOURCE_EXHAUSTED has several causes; only this one passes by waiting (facts traps 20, 21). */
-const threadPoolExhausted = "Server Threadpool Exhausted";
-
-/** Whether sending the same call again can help, judged by code and text because one code has several causes. */
-export function isRetryable(code: StatusCode, serverMessage: string): boolean {
-  if (code === "UNAVAILABLE") return true;
-  return code === "RESOURCE_EXHAUSTED" && serverMessage.includes(threadPoolExhausted);
+/** A copy of what errors show of a spec: fields that are not set are absent. */
+function ownModelSpec({ name, version, versionLabel, signatureName }: ErrorModelSpec): ErrorModelSpec {
+  return {
+    name,
+    ...(version === undefined ? {} : { version }),
+    ...(versionLabel === undefined ? {} : { versionLabel }),
+    ...(signatureName === undefined ? {} : { signatureName }),
+  };
 }
 
-/** Known server texts and what to do about them. */
-const hints: readonly { text: RegExp; hint: string }[] = [
-  {
-    text: /^Servable not found for request/,
-    hint: "the server has no such model or version loaded: check the name, --model_config_file and getModelStatus",
-  },
-  {
-    text: /^Unrecognized servable version label/,
-    hint: "the label is not in the server's version_labels for this model (an unknown model gives the same text)",
-  },
-  {
-    text: /^Serving signature (key|name):? "|^No signature was found with the name/,
-    hint: "the model has no signature of this name: getModelMetadata lists them",
-  },
-  {
-    text: /^Server Threadpool Exhausted/,
-    hint: "the server runs grpc_max_threads - 1 calls at a time: send fewer at once or raise --grpc_max_threads",
-  },
-  {
-    text: /^(Could not find any versions of model|Could not find version)/,
-    hint: "the server does not know this model or version (a model just added appears at the next file system poll)",
-  },
-  {
-    text: /ECONNREFUSED|No connection established/,
-    hint: "nothing listens there: TensorFlow Serving opens its ports only after all models have loaded (gRPC 8500, REST 8501 by default)",
-  },
-];
-
-/** What a caller can do about a known server text. */
-function hintFor(serverMessage: string): string | undefined {
-  return hints.find(({ text }) => text.test(serverMessage))?.hint;
+/** A call as it stands in messages: `predict name:3`. */
+function subjectOf({ method, modelSpec }: ErrorSubject): string {
+  return modelSpec === undefined ? method : `${method} ${formatModelSpec(modelSpec)}`;
 }

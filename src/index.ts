@@ -1,8 +1,28 @@
 /** Client for TensorFlow Serving: `PredictionClient`, tensors and errors. */
 
+export type { InferenceTaskLike } from "./client/examples.js";
 export type { PredictInputs } from "./client/inputs.js";
-export type { CallOptions, ClientOptions, PredictOptions } from "./client/options.js";
+export type { ModelClient, ModelExampleOptions, ModelOptions, ModelPredictOptions } from "./client/model-client.js";
+export {
+  defineModel,
+  type InputDefinition,
+  type ModelDefinition,
+  type OutputDefinition,
+  type SignatureDefinition,
+} from "./client/model-definition.js";
+export type { CallOptions, ClientOptions, ExampleOptions, PredictOptions, WaitOptions } from "./client/options.js";
 export { PredictionClient } from "./client/prediction-client.js";
+export type {
+  DefaultSignatureName,
+  InputOf,
+  ModelInputs,
+  ModelOutputs,
+  SignatureNameOf,
+  TypedExampleOptions,
+  TypedModelClient,
+  TypedPredictOptions,
+  TypedPredictResult,
+} from "./client/typed-model.js";
 export {
   type ErrorModelSpec,
   FormatError,
@@ -13,6 +33,9 @@ export {
   type StatusCode,
   TensorError,
 } from "./errors.js";
+export type { Example, Feature } from "./example-codec.js";
+export type { ExampleLike, FeatureRecord, FeatureValue } from "./example-values.js";
+export type { ModelConfig, ModelServerConfig, VersionPolicy } from "./model-server-config.js";
 export type { ModelLike, ModelSpec } from "./model-spec.js";
 export type { InputValue, Signature, TensorSpec } from "./signature.js";
 export type { DType, UnsupportedDType, ValuesOf } from "./tensor/dtype.js";
@@ -29,13 +52,20 @@ export {
   toFloat32,
 } from "./tensor/tensor.js";
 export type {
+  AnsweringModel,
   CallMetadata,
+  ClassifyResult,
+  InferenceTask,
   ModelMetadata,
   ModelVersionState,
   ModelVersionStatus,
+  MultiInferenceResult,
   PredictResult,
+  RegressResult,
+  ScoredLabel,
   TensorMap,
   Transport,
   TransportCallOptions,
+  TransportExampleOptions,
   TransportPredictOptions,
 } from "./transport/transport.js";

@@ -1,7 +1,8 @@
 /**
  * The bridge between our words and the generated messages, in both directions: the gRPC transport and the embedded server share it.
  *
- * Predict over gRPC has codecs of its own (`predict-codec.ts`); here stands everything that is not worth one.
+ * Predict over gRPC has codecs of its own (`predict-codec.ts`); here stands everything that is not worth one. Examples and what is
+ * inferred from them are in `inference-messages.ts`, the server's configuration is in `config-messages.ts`.
  */
 import Long from "long";
 import { TensorProto } from "../gen/tensorflow/core/framework/tensor.js";
@@ -66,12 +67,14 @@ function littleEndian<Bytes extends Uint8Array>(bytes: Bytes, width: number): By
   return swapped;
 }
 
-function bigintFromLong(long: Long): bigint {
+/** A 64-bit field as a bigint. */
+export function bigintFromLong(long: Long): bigint {
   const high = long.unsigned ? long.high >>> 0 : long.high;
   return (BigInt(high) << 32n) | BigInt(long.low >>> 0);
 }
 
-function longFromBigint(value: number | bigint): Long {
+/** A 64-bit field for a whole number. */
+export function longFromBigint(value: number | bigint): Long {
   const bits = BigInt(value);
   return Long.fromBits(Number(BigInt.asIntN(32, bits)), Number(BigInt.asIntN(32, bits >> 32n)));
 }
@@ -220,7 +223,10 @@ export function statusesFromProto(proto: GetModelStatusResponse): ModelVersionSt
 }
 
 /** A record of the same names with other values; no prototype, since the names come from outside. */
-function mapRecord<From, To>(record: Readonly<Record<string, From>>, convert: (value: From, name: string) => To): Record<string, To> {
+export function mapRecord<From, To>(
+  record: Readonly<Record<string, From>>,
+  convert: (value: From, name: string) => To,
+): Record<string, To> {
   const mapped: Record<string, To> = Object.create(null);
   for (const [name, value] of Object.entries(record)) mapped[name] = convert(value, name);
   return mapped;

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
+import * as example from "../src/example.js";
 import * as main from "../src/index.js";
 import * as proto from "../src/proto.js";
 import * as server from "../src/server/index.js";
@@ -11,7 +12,7 @@ const manifest = JSON.parse(readFileSync(new URL("../package.json", import.meta.
 
 describe("the package", () => {
   it("has these entries", () => {
-    expect(Object.keys(manifest.exports)).toEqual([".", "./server", "./proto", "./package.json"]);
+    expect(Object.keys(manifest.exports)).toEqual([".", "./server", "./example", "./proto", "./package.json"]);
   });
 
   it("depends on nothing else at run time", () => {
@@ -30,6 +31,7 @@ describe("the package", () => {
         "SignatureError",
         "Tensor",
         "TensorError",
+        "defineModel",
         "isServingError",
         "isTensor",
         "tensor",
@@ -37,6 +39,7 @@ describe("the package", () => {
         "toFloat32",
       ],
     ],
+    ["tfserving/example", example, ["bytes", "example", "float", "int64", "sequenceExample"]],
     ["tfserving/server", server, ["createInMemoryTransport", "servable", "startModelServer"]],
   ] as const)("exports these names from %s", (_entry, names, expected) => {
     expect(Object.keys(names).sort()).toEqual(expected);

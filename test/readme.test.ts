@@ -17,6 +17,7 @@ const printed = [
   "[ [ [ 0, 0.5 ], [ 0.5, 1 ] ] ] BigInt64Array(2) [ 1n, 2n ] [ 'ann', 'bob' ]\n",
   "123n [ 2.5 ]\n",
   "Float32Array(3) [ 2.5, 3, 4.5 ]\n",
+  "Float32Array(3) [ 2.5, 3, 4.5 ]\n",
 ];
 
 describe("README", () => {

@@ -1,4 +1,5 @@
 /** What callers may set on a client and on a call, and the checks of it. */
+import type { ExampleLike } from "../example-values.js";
 import type { CallMetadata } from "../transport/transport.js";
 
 /** Options of a {@link PredictionClient}; unknown ones are ignored. */
@@ -38,6 +39,23 @@ export interface PredictOptions extends CallOptions {
   readonly restFormat?: "column" | "row" | undefined;
 }
 
+/** Options of {@link PredictionClient.classify}, {@link PredictionClient.regress} and {@link PredictionClient.multiInference}. */
+export interface ExampleOptions extends CallOptions {
+  /** Features that all examples of the call share; an example's own feature of the same name wins. */
+  readonly context?: ExampleLike | undefined;
+}
+
+/** Options of {@link PredictionClient.waitForModel}. */
+export interface WaitOptions extends CallOptions {
+  /** Time to wait in all. @defaultValue 300_000 */
+  readonly timeoutMs?: number | undefined;
+  /** Time between the first two looks at the status; it grows from look to look. @defaultValue 250 */
+  readonly pollIntervalMs?: number | undefined;
+}
+
+/** Defaults of {@link WaitOptions}. */
+export const waitDefaults = Object.freeze({ timeoutMs: 300_000, pollIntervalMs: 250 } as const);
+
 /** Client options with all defaults filled in. */
 export interface ClientSettings {
   readonly timeoutMs: number;
@@ -66,7 +84,7 @@ export function clientSettings(options: ClientOptions): ClientSettings {
   // Ignoring this one would send in plaintext what the caller wants encrypted.
   const { tls } = options as { tls?: unknown };
   if (tls !== undefined) throw new TypeError("tls: TLS is not supported in this version");
-  if (timeoutMs !== undefined) checkTimeout(timeoutMs);
+  if (timeoutMs !== undefined) checkDuration("timeoutMs", timeoutMs);
   if (typeof metadata !== "function") checkMetadata(metadata);
   checkRestFormat(restFormat);
   if (restGzipMinBytes !== undefined) checkGzipMinBytes(restGzipMinBytes);
@@ -86,17 +104,33 @@ export function clientSettings(options: ClientOptions): ClientSettings {
  * @throws TypeError if an option has the wrong type.
  * @throws RangeError if `timeoutMs` is not positive and finite.
  */
-export function checkCallOptions(options: PredictOptions): void {
-  if (options.timeoutMs !== undefined) checkTimeout(options.timeoutMs);
-  checkMetadata(options.metadata);
-  checkRestFormat(options.restFormat);
-  const { signal, outputFilter } = options;
+export function checkCallOptions({ timeoutMs, metadata, signal }: CallOptions): void {
+  if (timeoutMs !== undefined) checkDuration("timeoutMs", timeoutMs);
+  if (metadata !== undefined) checkMetadata(metadata);
   if (signal !== undefined && typeof signal?.addEventListener !== "function") {
     throw new TypeError(`signal: expected an AbortSignal, got ${show(signal)}`);
   }
+}
+
+/**
+ * Check what only a predict call takes.
+ *
+ * @throws TypeError if an option has the wrong type.
+ */
+export function checkPredictOptions({ restFormat, outputFilter }: PredictOptions): void {
+  checkRestFormat(restFormat);
   if (outputFilter !== undefined && !(Array.isArray(outputFilter) && outputFilter.every((name) => typeof name === "string"))) {
     throw new TypeError(`outputFilter: expected an array of names, got ${show(outputFilter)}`);
   }
+}
+
+/**
+ * Check what only a wait takes.
+ *
+ * @throws TypeError or RangeError if `pollIntervalMs` is not a positive, finite number.
+ */
+export function checkWaitOptions({ pollIntervalMs }: WaitOptions): void {
+  if (pollIntervalMs !== undefined) checkDuration("pollIntervalMs", pollIntervalMs);
 }
 
 /** The client's and the call's metadata as one; a key of the call hides the client's, whatever the case of its letters. */
@@ -106,7 +140,8 @@ export function mergeMetadata(
 ): CallMetadata | (() => Promise<CallMetadata>) | undefined {
   if (typeof client === "function") {
     return async () => {
-      const own = await client();
+      const own: unknown = await client();
+      if (own === undefined) throw new TypeError("metadata: expected the function to give a record of values by key, got undefined");
       checkMetadata(own);
       return mergeRecords(own, call ?? {});
     };
@@ -119,10 +154,10 @@ function mergeRecords(client: CallMetadata, call: CallMetadata): CallMetadata {
   return Object.fromEntries([...Object.entries(client).filter(([key]) => !own.has(key.toLowerCase())), ...Object.entries(call)]);
 }
 
-function checkTimeout(timeoutMs: unknown): void {
-  if (typeof timeoutMs !== "number") throw new TypeError(`timeoutMs: expected a number, got ${show(timeoutMs)}`);
-  if (!(timeoutMs > 0 && Number.isFinite(timeoutMs))) {
-    throw new RangeError(`timeoutMs: expected a positive, finite number of milliseconds, got ${timeoutMs}`);
+function checkDuration(name: string, durationMs: unknown): void {
+  if (typeof durationMs !== "number") throw new TypeError(`${name}: expected a number, got ${show(durationMs)}`);
+  if (!(durationMs > 0 && Number.isFinite(durationMs))) {
+    throw new RangeError(`${name}: expected a positive, finite number of milliseconds, got ${durationMs}`);
   }
 }
 
@@ -133,7 +168,7 @@ function checkMetadataValue(key: string, value: unknown): void {
   throw new TypeError(`metadata "${key}": expected ${expected}, got ${show(value)}`);
 }
 
-function checkMetadata(metadata: unknown): void {
+function checkMetadata(metadata: unknown): asserts metadata is CallMetadata | undefined {
   if (metadata !== undefined && (typeof metadata !== "object" || metadata === null || Array.isArray(metadata))) {
     throw new TypeError(`metadata: expected a record of values by key, got ${show(metadata)}`);
   }

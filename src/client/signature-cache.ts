@@ -1,7 +1,8 @@
 /** The one cache of signatures: a model's metadata is fetched once for all who need it. */
+
+import { settleWithin, type WaitLimits } from "../deadline.js";
 import type { ModelSpec } from "../model-spec.js";
 import type { ModelMetadata } from "../transport/transport.js";
-import { settleWithin, type WaitLimits } from "./settle-within.js";
 
 /** What a {@link SignatureCache} is made from. */
 export interface SignatureCacheOptions {
@@ -22,14 +23,17 @@ export interface CachedMetadata {
 interface Flight {
   readonly startedAt: number;
   readonly result: Promise<CachedMetadata>;
+  readonly ended: AbortController;
+  /** How many wait for it. */
+  waiting: number;
 }
 
 /** Who waits for an entry, and how new it has to be. */
 export interface Wanted extends WaitLimits {
   /** Start of the oldest fetch that will do. @defaultValue any */
   readonly notBefore?: number | undefined;
-  /** Fetch the metadata, with limits of its own: the caller that began the fetch may leave before it ends. */
-  readonly fetch: () => Promise<ModelMetadata>;
+  /** Fetch the metadata, with limits of its own: the caller that began the fetch may leave before the others, and only then the signal aborts. */
+  readonly fetch: (signal: AbortSignal) => Promise<ModelMetadata>;
   readonly onDeadline: () => Error;
 }
 
@@ -45,6 +49,8 @@ export class SignatureCache {
 
   /** The metadata of a model where it is known and not too old. */
   peek(spec: ModelSpec): CachedMetadata | undefined {
+    // Calls with tensors over gRPC never fill it, and ask at each call.
+    if (this.#entries.size === 0) return undefined;
     const entry = this.#entries.get(keyOf(spec));
     if (entry === undefined) return undefined;
     const expires = spec.version === undefined && this.#options.now() - entry.startedAt >= this.#options.maxAgeMs;
@@ -58,7 +64,13 @@ export class SignatureCache {
     if (entry !== undefined && entry.startedAt >= notBefore) return entry;
     const running = this.#flights.get(keyOf(spec));
     const flight = running !== undefined && running.startedAt >= notBefore ? running : this.#start(spec, wanted.fetch);
-    return settleWithin(flight.result, wanted, wanted.onDeadline);
+    flight.waiting++;
+    try {
+      return await settleWithin(flight.result, wanted, wanted.onDeadline);
+    } finally {
+      flight.waiting--;
+      if (flight.waiting === 0) this.#end(spec, flight);
+    }
   }
 
   /** Forget a model, and what fetches that are under way will say of it. */
@@ -67,12 +79,19 @@ export class SignatureCache {
     this.#flights.delete(keyOf(spec));
   }
 
-  #start(spec: ModelSpec, fetch: () => Promise<ModelMetadata>): Flight {
+  /** Nobody waits any more: what still runs would only hold timers and sockets. */
+  #end(spec: ModelSpec, flight: Flight): void {
+    if (this.#flights.get(keyOf(spec)) === flight) this.#flights.delete(keyOf(spec));
+    flight.ended.abort();
+  }
+
+  #start(spec: ModelSpec, fetch: Wanted["fetch"]): Flight {
     const key = keyOf(spec);
     const startedAt = this.#options.now();
     // `then` never calls back before `flight` is set.
     const isLatest = (): boolean => this.#flights.get(key) === flight;
-    const result = fetch()
+    const ended = new AbortController();
+    const result = fetch(ended.signal)
       .then((metadata) => {
         const entry: CachedMetadata = { metadata, startedAt };
         if (isLatest()) this.#entries.set(key, entry);
@@ -81,7 +100,7 @@ export class SignatureCache {
       .finally(() => {
         if (isLatest()) this.#flights.delete(key);
       });
-    const flight: Flight = { startedAt, result };
+    const flight: Flight = { startedAt, result, ended, waiting: 0 };
     this.#flights.set(key, flight);
     // All who waited may have left by the time it fails.
     result.catch(() => undefined);

@@ -1,14 +1,26 @@
-/** The gRPC front: the handlers of PredictionService and ModelService that the embedded server has. */
+/** The gRPC front: the handlers of PredictionService and ModelService. */
 import { type handleUnaryCall, Server, type ServerUnaryCall, type StatusObject, type sendUnaryData } from "@grpc/grpc-js";
 import Long from "long";
 import { TensorProto } from "../../gen/tensorflow/core/framework/tensor.js";
+import type { ClassificationRequest, ClassificationResponse } from "../../gen/tensorflow_serving/apis/classification.js";
 import type { GetModelMetadataRequest, GetModelMetadataResponse } from "../../gen/tensorflow_serving/apis/get_model_metadata.js";
 import type { GetModelStatusRequest, GetModelStatusResponse } from "../../gen/tensorflow_serving/apis/get_model_status.js";
+import type { MultiInferenceRequest, MultiInferenceResponse } from "../../gen/tensorflow_serving/apis/inference.js";
 import type { ModelSpec as ModelSpecProto } from "../../gen/tensorflow_serving/apis/model.js";
+import { type ReloadConfigRequest, ReloadConfigResponse } from "../../gen/tensorflow_serving/apis/model_management.js";
 import { ModelServiceService } from "../../gen/tensorflow_serving/apis/model_service.js";
 import type { PredictRequest, PredictResponse } from "../../gen/tensorflow_serving/apis/predict.js";
 import { PredictionServiceService } from "../../gen/tensorflow_serving/apis/prediction_service.js";
-import { isServingError, statusCodes } from "../errors.js";
+import type { RegressionRequest, RegressionResponse } from "../../gen/tensorflow_serving/apis/regression.js";
+import { modelServerConfigFromProto } from "../config-messages.js";
+import { statusCodes } from "../errors.js";
+import {
+  classificationsToProto,
+  examplesFromInput,
+  multiInferenceRequestFromProto,
+  multiInferenceResultToProto,
+  regressionsToProto,
+} from "../inference-messages.js";
 import {
   metadataToProto,
   modelSpecFromProto,
@@ -21,8 +33,10 @@ import {
 import type { ModelSpec } from "../model-spec.js";
 import { dtypeFromWire } from "../tensor/dtype.js";
 import type { AnyTensor } from "../tensor/tensor.js";
-import { type ModelManager, refusal } from "./model-manager.js";
+import { classify, multiInference, regress } from "./inference-service.js";
+import type { ModelManager } from "./model-manager.js";
 import { modelMetadata, predict, type SentInput } from "./predict-service.js";
+import { failureOf, refusal } from "./refusal.js";
 
 /** The real server cuts messages here and says so. */
 const maxMessageBytes = 1024;
@@ -40,13 +54,16 @@ const channelOptions = {
 /** A gRPC server that answers for the models, not yet bound. */
 export function createGrpcServer(manager: ModelManager): Server {
   const server = new Server(channelOptions);
-  // Methods without a handler are answered with UNIMPLEMENTED by grpc-js.
   server.addService(PredictionServiceService, {
     predict: unary((request: PredictRequest, deadline) => answerPredict(manager, request, deadline)),
+    classify: unary((request: ClassificationRequest, deadline) => answerClassify(manager, request, deadline)),
+    regress: unary((request: RegressionRequest, deadline) => answerRegress(manager, request, deadline)),
+    multiInference: unary((request: MultiInferenceRequest, deadline) => answerMultiInference(manager, request, deadline)),
     getModelMetadata: unary(async (request: GetModelMetadataRequest) => answerMetadata(manager, request)),
   });
   server.addService(ModelServiceService, {
     getModelStatus: unary(async (request: GetModelStatusRequest) => answerStatus(manager, request)),
+    handleReloadConfigRequest: unary((request: ReloadConfigRequest) => answerReload(manager, request)),
   });
   return server;
 }
@@ -63,6 +80,25 @@ async function answerPredict(manager: ModelManager, request: PredictRequest, dea
   return response;
 }
 
+async function answerClassify(manager: ModelManager, request: ClassificationRequest, deadline: number): Promise<ClassificationResponse> {
+  const spec = requiredSpec(request.modelSpec);
+  return classificationsToProto(await classify(manager, spec, { ...examplesFromInput(request.input), deadline }));
+}
+
+async function answerRegress(manager: ModelManager, request: RegressionRequest, deadline: number): Promise<RegressionResponse> {
+  const spec = requiredSpec(request.modelSpec);
+  return regressionsToProto(await regress(manager, spec, { ...examplesFromInput(request.input), deadline }));
+}
+
+async function answerMultiInference(
+  manager: ModelManager,
+  request: MultiInferenceRequest,
+  deadline: number,
+): Promise<MultiInferenceResponse> {
+  const { tasks, ...input } = multiInferenceRequestFromProto(request);
+  return multiInferenceResultToProto(await multiInference(manager, tasks, { ...input, deadline }));
+}
+
 function answerMetadata(manager: ModelManager, request: GetModelMetadataRequest): GetModelMetadataResponse {
   const spec = requiredSpec(request.modelSpec);
   if (request.metadataField.length === 0) {
@@ -75,6 +111,18 @@ function answerMetadata(manager: ModelManager, request: GetModelMetadataRequest)
 
 function answerStatus(manager: ModelManager, request: GetModelStatusRequest): GetModelStatusResponse {
   return statusesToProto(manager.statuses(requiredSpec(request.modelSpec)));
+}
+
+async function answerReload(manager: ModelManager, request: ReloadConfigRequest): Promise<ReloadConfigResponse> {
+  const config = modelServerConfigFromProto(request.config);
+  if (config === undefined) {
+    const only = "Only ModelConfigList is currently supported";
+    throw refusal("INVALID_ARGUMENT", `ServerModelConfig type not supported by HandleReloadConfigRequest. ${only}`);
+  }
+  await manager.reload(config);
+  // Nothing is counted here, so no counter of the ones asked for has grown.
+  const metric = request.metricNames.map((name) => ({ name, int64ValueIncrease: Long.ZERO }));
+  return ReloadConfigResponse.create({ status: {}, metric });
 }
 
 function requiredSpec(spec: ModelSpecProto | undefined): ModelSpec {
@@ -150,7 +198,7 @@ function deadlineOf(call: { getDeadline(): Date | number }): number {
 }
 
 function statusOf(error: unknown): Partial<StatusObject> {
-  const { code, message } = isServingError(error) ? error : refusal("INTERNAL", error instanceof Error ? error.message : String(error));
+  const { code, message } = failureOf(error);
   return { code: statusCodes.indexOf(code), details: truncated(message) };
 }
 

@@ -1,32 +1,38 @@
 /** A Transport over servables without sockets: the embedded server's checks and answers, for tests. */
-import { setMaxListeners } from "node:events";
+import { atDeadline, minRemainingMs, onAbort, untilAborted } from "../deadline.js";
 import { isServingError, RpcError, type StatusCode } from "../errors.js";
+import { decodeExample, type Example, encodeExample } from "../example-codec.js";
+import { inferenceMethodNames } from "../inference-messages.js";
+import type { ModelServerConfig } from "../model-server-config.js";
 import type { ModelSpec } from "../model-spec.js";
 import type {
-  ModelMetadata,
-  ModelVersionStatus,
-  PredictResult,
+  InferenceTask,
   TensorMap,
   Transport,
   TransportCallOptions,
+  TransportExampleOptions,
   TransportPredictOptions,
 } from "../transport/transport.js";
-import { ModelManager, type ModelMap, type VersionLabels } from "./model-manager.js";
+import { classify, multiInference, regress, type SentExamples } from "./inference-service.js";
+import { type LoadServable, ModelManager, type SetVersionState, type VersionLabels } from "./model-manager.js";
+import type { ModelMap } from "./model-map.js";
 import { copyTensor, modelMetadata, predict } from "./predict-service.js";
 
 /** Options of {@link createInMemoryTransport}. */
 export interface InMemoryTransportOptions {
   /** Versions by label, by model name. @defaultValue no labels */
   readonly versionLabels?: VersionLabels;
+  /** Makes servables of version folders that a `reloadConfig` names. @defaultValue they fail to load: `END`, `UNIMPLEMENTED` */
+  readonly loadServable?: LoadServable;
+}
+
+/** What {@link createInMemoryTransport} makes. */
+export interface InMemoryTransport extends Transport {
+  /** Puts a version into a state for a test, as {@link SetVersionState} says; calls see it at once. */
+  readonly setVersionState: SetVersionState;
 }
 
 const name = "in-memory";
-
-/** With less time than this a call fails without being sent, as over gRPC. */
-const minRemainingMs = 2;
-
-/** Longest delay of a timer; a deadline further away needs none. */
-const maxTimerMs = 2 ** 31 - 1;
 
 /**
  * A Transport that calls servables directly; hand it to `new PredictionClient(transport)`.
@@ -35,15 +41,13 @@ const maxTimerMs = 2 ** 31 - 1;
  *
  * @throws TypeError or RangeError if the models or labels are malformed.
  */
-export function createInMemoryTransport(models: ModelMap, options: InMemoryTransportOptions = {}): Transport {
-  const manager = new ModelManager(models, options.versionLabels);
+export function createInMemoryTransport(models: ModelMap, options: InMemoryTransportOptions = {}): InMemoryTransport {
+  const manager = new ModelManager({ ...options, models });
   const closing = new AbortController();
-  // Every running call listens; Node warns above 10 otherwise.
-  setMaxListeners(0, closing.signal);
 
   async function call<T>(
     method: string,
-    modelSpec: ModelSpec,
+    modelSpec: ModelSpec | undefined,
     callOptions: TransportCallOptions,
     answer: () => T | Promise<T>,
   ): Promise<T> {
@@ -52,16 +56,7 @@ export function createInMemoryTransport(models: ModelMap, options: InMemoryTrans
     const { signal, deadline, metadata } = callOptions;
     signal?.throwIfAborted();
     if (closing.signal.aborted) throw fail("CANCELLED", "the transport is closed");
-    const remainingMs = deadline - performance.now();
-    if (remainingMs < minRemainingMs) throw fail("DEADLINE_EXCEEDED", "no time left to send the call");
-    const over = new AbortController();
-    const ended = new Promise<never>((_resolve, reject) => {
-      signal?.addEventListener("abort", () => reject(signal.reason), { signal: over.signal });
-      closing.signal.addEventListener("abort", () => reject(fail("CANCELLED", "the transport was closed")), { signal: over.signal });
-      if (remainingMs > maxTimerMs) return;
-      const timer = setTimeout(() => reject(fail("DEADLINE_EXCEEDED", "Deadline exceeded")), remainingMs);
-      over.signal.addEventListener("abort", () => clearTimeout(timer));
-    });
+    if (deadline - performance.now() < minRemainingMs) throw fail("DEADLINE_EXCEEDED", "no time left to send the call");
     const answered = async () => {
       // Nobody reads the metadata here, but a function that fails has to fail the call as it does elsewhere.
       if (typeof metadata === "function") await metadata();
@@ -71,15 +66,23 @@ export function createInMemoryTransport(models: ModelMap, options: InMemoryTrans
         throw isServingError(error) ? fail(error.code, error.message, error.cause) : error;
       }
     };
+    const stops: (() => void)[] = [];
     try {
-      return await Promise.race([ended, answered()]);
+      return await untilAborted<T>(signal, (resolve, reject) => {
+        stops.push(
+          atDeadline(deadline, () => reject(fail("DEADLINE_EXCEEDED", "Deadline exceeded"))),
+          onAbort(closing.signal, () => reject(fail("CANCELLED", "the transport was closed"))),
+        );
+        answered().then(resolve, reject);
+        return () => undefined;
+      });
     } finally {
-      over.abort();
+      for (const stop of stops) stop();
     }
   }
 
   return {
-    predict: (spec: ModelSpec, inputs: TensorMap, options: TransportPredictOptions): Promise<PredictResult> =>
+    predict: (spec: ModelSpec, inputs: TensorMap, options: TransportPredictOptions) =>
       call("predict", spec, options, async () => {
         const sent = copyTensors(inputs);
         const { outputFilter = [], deadline } = options;
@@ -88,11 +91,32 @@ export function createInMemoryTransport(models: ModelMap, options: InMemoryTrans
         const result = await predict(manager, spec, { names: Object.keys(sent), decode }, { outputFilter, deadline });
         return { ...result, outputs: copyTensors(result.outputs) };
       }),
-    getModelMetadata: (spec: ModelSpec, options: TransportCallOptions): Promise<ModelMetadata> =>
+    classify: (spec: ModelSpec, examples: readonly Example[], options: TransportExampleOptions) =>
+      call("classify", spec, options, () => classify(manager, spec, sentExamples(examples, options))),
+    regress: (spec: ModelSpec, examples: readonly Example[], options: TransportExampleOptions) =>
+      call("regress", spec, options, () => regress(manager, spec, sentExamples(examples, options))),
+    multiInference: (tasks: readonly InferenceTask[], examples: readonly Example[], options: TransportExampleOptions) =>
+      call("multiInference", tasks[0]?.spec, options, () => {
+        const asked = tasks.map(({ spec, method }) => ({ spec, methodName: inferenceMethodNames[method] }));
+        return multiInference(manager, asked, sentExamples(examples, options));
+      }),
+    getModelMetadata: (spec: ModelSpec, options: TransportCallOptions) =>
       call("getModelMetadata", spec, options, () => modelMetadata(manager, spec)),
-    getModelStatus: (spec: ModelSpec, options: TransportCallOptions): Promise<ModelVersionStatus[]> =>
-      call("getModelStatus", spec, options, () => manager.statuses(spec)),
+    getModelStatus: (spec: ModelSpec, options: TransportCallOptions) => call("getModelStatus", spec, options, () => manager.statuses(spec)),
+    reloadConfig: (config: ModelServerConfig, options: TransportCallOptions) =>
+      call("reloadConfig", undefined, options, () => manager.reload(config)),
+    setVersionState: (model, version, state, error) => manager.setVersionState(model, version, state, error),
     close: async () => closing.abort(),
+  };
+}
+
+/** Examples with memory of their own: through the bytes, as over a connection. */
+function sentExamples(examples: readonly Example[], { context, deadline }: TransportExampleOptions): SentExamples {
+  const copy = (example: Example, what: string) => decodeExample(encodeExample(example), what);
+  return {
+    examples: examples.map((example, index) => copy(example, `examples[${index}]`)),
+    ...(context === undefined ? {} : { context: copy(context, "context") }),
+    deadline,
   };
 }
 

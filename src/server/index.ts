@@ -1,11 +1,15 @@
 /** Entry `tfserving/server`: a model server inside the process, for tests, demos and development. */
-export { createInMemoryTransport, type InMemoryTransportOptions } from "./in-memory-transport.js";
-export type { ModelMap, VersionLabels } from "./model-manager.js";
+export { createInMemoryTransport, type InMemoryTransport, type InMemoryTransportOptions } from "./in-memory-transport.js";
+export type { LoadServable, SetVersionState, VersionLabels } from "./model-manager.js";
+export type { ModelMap } from "./model-map.js";
 export { type ModelServer, type ModelServerOptions, startModelServer } from "./model-server.js";
 export {
+  type ClassifyExamples,
+  type ExampleFeatures,
   type InputsOf,
   type OutputsOf,
   type PredictContext,
+  type RegressExamples,
   type Servable,
   type ServableDefinition,
   type ServableOutputs,
@@ -13,3 +17,4 @@ export {
   servable,
   type TensorSpecInit,
 } from "./servable.js";
+export type { VersionError } from "./served-model.js";

@@ -3,38 +3,21 @@
  *
  * The client's own JSON conversion is not used: it refuses more, and in other words.
  */
-import { isServingError, type ServingError } from "../errors.js";
+import { isServingError } from "../errors.js";
 import type { Signature } from "../signature.js";
 import { type DType, dtypes, isDType, type UnsupportedDType } from "../tensor/dtype.js";
-import { type JsonObject, JsonParser, type JsonValue } from "../tensor/json-parser.js";
+import type { JsonObject, JsonValue } from "../tensor/json-parser.js";
 import { maxRank } from "../tensor/shape.js";
 import { type AnyTensor, tensor } from "../tensor/tensor.js";
-import { refusal } from "./model-manager.js";
+import { bytesFromObject, invalid, isBinary, isObject, type JsonBody, shown, typeName } from "./json-body.js";
 import { tensorFlowDType } from "./predict-service.js";
-import { dump } from "./pretty-json.js";
+import { refusal } from "./refusal.js";
 
 /** Whether a request has its examples in rows (`instances`) or by input (`inputs`). */
 export type RestFormat = "row" | "column";
 
-/** A Predict body of which only the JSON has been read. */
-export interface PredictBody {
-  readonly document: JsonObject;
-  readonly signatureName: string;
-}
-
-/** @throws ServingError INVALID_ARGUMENT if the body is no JSON object or `signature_name` no string. */
-export function parsePredictBody(bytes: Uint8Array): PredictBody {
-  const document = parse(bytes);
-  if (!isObject(document)) throw invalid(`JSON Value: ${shown(document)} Is not object`);
-  const { signature_name: name } = document;
-  if (name !== undefined && typeof name !== "string" && !(name instanceof Uint8Array)) {
-    throw invalid(`JSON Value: ${shown(document)} not formatted correctly. 'signature_name' key must be a string value.`);
-  }
-  return { document, signatureName: name instanceof Uint8Array ? Buffer.from(name).toString() : (name ?? "") };
-}
-
 /** The inputs of a Predict body and the format that the answer has to take. */
-export function inputsFromJson(body: PredictBody, signature: Signature): { format: RestFormat; inputs: Record<string, AnyTensor> } {
+export function inputsFromJson(body: JsonBody, signature: Signature): { format: RestFormat; inputs: Record<string, AnyTensor> } {
   const { document, signatureName } = body;
   if (Object.keys(signature.inputs).length === 0) throw invalid(`Failed to get input map for signature: ${signatureName || "DEFAULT"}`);
   const { instances, inputs } = document;
@@ -44,16 +27,6 @@ export function inputsFromJson(body: PredictBody, signature: Signature): { forma
   if (instances !== undefined) return { format: "row", inputs: fromRows(document, instances, signature) };
   if (inputs !== undefined) return { format: "column", inputs: fromColumns(inputs, signature) };
   throw invalid("Missing 'inputs' or 'instances' key");
-}
-
-function parse(bytes: Uint8Array): JsonValue {
-  if (bytes.length === 0) throw invalid("JSON Parse error: The document is empty");
-  try {
-    return new JsonParser(bytes).parse();
-  } catch (error) {
-    if (isServingError(error, "FormatError")) throw invalid(`JSON Parse error: ${error.message}`);
-    throw error;
-  }
 }
 
 // Columns
@@ -259,40 +232,3 @@ const readers: Partial<Record<string, Reader>> = {
     return isObject(value) ? bytesFromObject(value) : undefined;
   },
 };
-
-function bytesFromObject(value: JsonObject): Uint8Array {
-  if (!isBinary(value)) throw invalid(`JSON Value: ${shown(value)} not formatted correctly for base64 data`);
-  const text = String(value["b64"]).replace(/\s/g, "");
-  // Standard alphabet; padding may be left out but not be wrong.
-  const body = text.replace(/={1,2}$/, "");
-  const padded = body.length !== text.length;
-  if (!/^[A-Za-z0-9+/]*$/.test(body) || body.length % 4 === 1 || (padded && text.length % 4 !== 0))
-    throw invalid("Unable to base64 decode");
-  return Buffer.from(body, "base64");
-}
-
-/** `{"b64": "..."}` is a value, whatever names the inputs have. */
-function isBinary(value: JsonObject): boolean {
-  const names = Object.keys(value);
-  return names.length === 1 && names[0] === "b64" && typeof value["b64"] === "string";
-}
-
-function isObject(value: JsonValue): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Uint8Array);
-}
-
-function typeName(value: JsonValue): string {
-  if (value === null) return "Null";
-  if (typeof value === "boolean") return value ? "True" : "False";
-  if (typeof value === "number" || typeof value === "bigint") return "Number";
-  if (Array.isArray(value)) return "Array";
-  return isObject(value) ? "Object" : "String";
-}
-
-function shown(value: JsonValue): string {
-  return Buffer.from(dump(value), "latin1").toString();
-}
-
-function invalid(text: string): ServingError {
-  return refusal("INVALID_ARGUMENT", text);
-}

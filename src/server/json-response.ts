@@ -1,12 +1,10 @@
-/** Bodies of REST answers as TensorFlow Serving 2.20.0 prints them (`json_tensor.cc`, `http_rest_api_util.cc`, protobuf JSON). */
-import type { Signature, TensorSpec } from "../signature.js";
-import { dtypeToUpstreamName } from "../tensor/dtype.js";
+/** Bodies of REST answers as TensorFlow Serving 2.20.0 prints them (`json_tensor.cc`). */
 import type { AnyTensor } from "../tensor/tensor.js";
-import type { ModelMetadata, ModelVersionStatus } from "../transport/transport.js";
+import type { ScoredLabel } from "../transport/transport.js";
 import type { RestFormat } from "./json-request.js";
-import { refusal } from "./model-manager.js";
 import { tensorFlowDType } from "./predict-service.js";
-import { type BinaryString, binary, PrettyWriter, quoted } from "./pretty-json.js";
+import { type BinaryString, binary, PrettyWriter } from "./pretty-json.js";
+import { refusal } from "./refusal.js";
 
 /** The body of an error. */
 export function errorJson(message: string): BinaryString {
@@ -74,6 +72,42 @@ function writeRows(writer: PrettyWriter, outputs: readonly OutputWriter[]): void
   }
   writer.singleLineArrays = false;
   writer.endArray();
+}
+
+/** The body of a Classify answer: `[label, score]` pairs for each example. */
+export function classifyJson(results: readonly (readonly ScoredLabel[])[]): BinaryString {
+  const writer = new PrettyWriter();
+  writer.startObject();
+  writer.string("results");
+  writer.startArray();
+  writer.singleLineArrays = true;
+  for (const classes of results) {
+    writer.startArray();
+    for (const { label, score } of classes) {
+      writer.startArray();
+      writer.string(binary(label));
+      writer.raw(withPoint(formatFloat(score, 9)));
+      writer.endArray();
+    }
+    writer.endArray();
+  }
+  writer.singleLineArrays = false;
+  writer.endArray();
+  writer.endObject();
+  return writer.toString();
+}
+
+/** The body of a Regress answer: a value for each example. */
+export function regressJson(results: readonly number[]): BinaryString {
+  const writer = new PrettyWriter();
+  writer.startObject();
+  writer.string("results");
+  writer.singleLineArrays = true;
+  writer.startArray();
+  for (const value of results) writer.raw(withPoint(formatFloat(value, 9)));
+  writer.endArray();
+  writer.endObject();
+  return writer.toString();
 }
 
 /** Writes one output, whole or by row. */
@@ -173,94 +207,4 @@ function trimZeros(text: string): string {
 
 function withPoint(text: string): string {
   return /^-?\d+$/.test(text) ? `${text}.0` : text;
-}
-
-// Status and metadata: protobuf JSON
-
-/** A message as protobuf prints it; names in the order of the fields. */
-type ProtoJson = string | number | boolean | readonly ProtoJson[] | { readonly [name: string]: ProtoJson };
-
-/** The body of a status answer. */
-export function statusJson(statuses: readonly ModelVersionStatus[]): BinaryString {
-  const entries = statuses.map(({ version, state, errorCode, errorMessage }) => ({
-    version: String(version),
-    state,
-    status: { error_code: errorCode, error_message: errorMessage },
-  }));
-  return binary(`${protoJson({ model_version_status: entries })}\n`);
-}
-
-/** The body of a metadata answer; the doubled `signature_def` is real. */
-export function metadataJson({ modelSpec, signatures }: ModelMetadata): BinaryString {
-  const spec = protoJson({ name: modelSpec.name, version: String(modelSpec.version ?? ""), signature_name: "" });
-  const definitions = Object.fromEntries(Object.entries(signatures).map(([name, signature]) => [name, signatureDef(signature)]));
-  const map = protoJson({ signature_def: definitions });
-  return binary(`{\n"model_spec":${spec}\n,\n"metadata": {"signature_def": ${map}\n}\n}\n`);
-}
-
-function signatureDef(signature: Signature): ProtoJson {
-  const defaults = Object.entries(signature.inputs).flatMap(([name, { default: value }]) =>
-    value === undefined ? [] : [[name, tensorProto(value)]],
-  );
-  return {
-    inputs: tensorInfos(signature.inputs),
-    outputs: tensorInfos(signature.outputs),
-    method_name: signature.methodName,
-    defaults: Object.fromEntries(defaults),
-  };
-}
-
-function tensorInfos(specs: Readonly<Record<string, TensorSpec>>): ProtoJson {
-  return Object.fromEntries(
-    Object.entries(specs).map(([name, { dtype, shape }]) => [
-      name,
-      { name: `${name}:0`, dtype: dtypeToUpstreamName(dtype), tensor_shape: tensorShape(shape) },
-    ]),
-  );
-}
-
-function tensorShape(shape: readonly (number | null)[] | null): ProtoJson {
-  return { dim: (shape ?? []).map((size) => ({ size: String(size ?? -1), name: "" })), unknown_rank: shape === null };
-}
-
-/** Every list is printed; the values stand in `tensor_content`, those of strings in `string_val`. */
-function tensorProto(value: AnyTensor): ProtoJson {
-  const strings = value.dtype === "string" ? value.values.map((bytes) => Buffer.from(bytes).toString("base64")) : [];
-  const content = value.dtype === "string" ? "" : base64Of(value.values);
-  return {
-    dtype: dtypeToUpstreamName(value.dtype),
-    tensor_shape: tensorShape(value.shape),
-    version_number: 0,
-    tensor_content: content,
-    float_val: [],
-    double_val: [],
-    int_val: [],
-    string_val: strings,
-    scomplex_val: [],
-    int64_val: [],
-    bool_val: [],
-    dcomplex_val: [],
-    half_val: [],
-    resource_handle_val: [],
-    variant_val: [],
-    uint32_val: [],
-    uint64_val: [],
-    float8_val: "",
-  };
-}
-
-function base64Of(values: ArrayBufferView): string {
-  return Buffer.from(values.buffer, values.byteOffset, values.byteLength).toString("base64");
-}
-
-function protoJson(value: ProtoJson, indent = ""): string {
-  const inner = `${indent} `;
-  if (Array.isArray(value)) {
-    return value.length === 0 ? "[]" : `[\n${value.map((item: ProtoJson) => inner + protoJson(item, inner)).join(",\n")}\n${indent}]`;
-  }
-  if (typeof value === "object") {
-    const fields = Object.entries(value).map(([name, field]) => `${inner}${quoted(name)}: ${protoJson(field, inner)}`);
-    return fields.length === 0 ? "{}" : `{\n${fields.join(",\n")}\n${indent}}`;
-  }
-  return typeof value === "string" ? quoted(value).replace(/[<>]/g, (char) => (char === "<" ? "\\u003c" : "\\u003e")) : String(value);
 }

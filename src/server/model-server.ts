@@ -4,15 +4,24 @@ import type { Server as HttpServer } from "node:http";
 import { type AddressInfo, isIPv6 } from "node:net";
 import { type Server as GrpcServer, ServerCredentials } from "@grpc/grpc-js";
 import { createGrpcServer } from "./grpc-service.js";
-import { ModelManager, type ModelMap, type VersionLabels } from "./model-manager.js";
+import { type LoadServable, ModelManager, type SetVersionState, type VersionLabels } from "./model-manager.js";
+import type { ModelMap } from "./model-map.js";
 import { createRestServer } from "./rest-handler.js";
 
 /** Options of {@link startModelServer}. */
 export interface ModelServerOptions {
-  /** Models by name: a servable (version 1), or servables by version number. @defaultValue no models */
+  /**
+   * Models by name: a servable (version 1), or servables by version number. All versions are served until a reload says otherwise; a
+   * configuration that lists a model of these by its name serves these servables, those that its version policy picks (without one the
+   * newest), whatever its base path.
+   *
+   * @defaultValue no models
+   */
   readonly models?: ModelMap;
   /** Versions by label, by model name. @defaultValue no labels */
   readonly versionLabels?: VersionLabels;
+  /** Makes servables of version folders that a reload names. @defaultValue they fail to load: `END`, `UNIMPLEMENTED` */
+  readonly loadServable?: LoadServable;
   /** Address that both ports listen on; there is no authentication, so anything but loopback opens the models to the network. @defaultValue `"127.0.0.1"` */
   readonly host?: string;
   /** Port of gRPC; 0 takes a free one. @defaultValue 0 */
@@ -31,6 +40,8 @@ export interface ModelServer extends AsyncDisposable {
   readonly grpcTarget: string;
   /** What a client takes for REST: `http://127.0.0.1:8501`. */
   readonly restTarget: string;
+  /** Puts a version into a state for a test, as {@link SetVersionState} says; calls see it at once. */
+  readonly setVersionState: SetVersionState;
   /** Stop listening, wait up to 5 s for running calls, then end what is left. Closing twice is harmless. */
   close(): Promise<void>;
 }
@@ -47,7 +58,7 @@ const loopbackOf: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1", "
  * @throws TypeError or RangeError if an option is malformed; the system's error if a port is taken.
  */
 export async function startModelServer(options: ModelServerOptions = {}): Promise<ModelServer> {
-  const manager = new ModelManager(options.models ?? {}, options.versionLabels);
+  const manager = new ModelManager(options);
   const { host = "127.0.0.1", grpcPort = 0, restPort = 0 } = options;
   checkPort("grpcPort", grpcPort);
   checkPort("restPort", restPort);
@@ -74,6 +85,7 @@ export async function startModelServer(options: ModelServerOptions = {}): Promis
     restPort: boundRest,
     grpcTarget: `${reached}:${boundGrpc}`,
     restTarget: `http://${reached}:${boundRest}`,
+    setVersionState: (model, version, state, error) => manager.setVersionState(model, version, state, error),
     close,
     [Symbol.asyncDispose]: close,
   };

@@ -3,14 +3,15 @@
  *
  * Order, codes and texts are those of TensorFlow Serving 2.20.0 (`predict_util.cc`, `get_model_metadata_impl.cc`).
  */
-import { isServingError, type ServingError } from "../errors.js";
+import { atDeadline } from "../deadline.js";
 import { defaultSignatureName, type ModelSpec } from "../model-spec.js";
 import type { Signature } from "../signature.js";
 import type { DType, UnsupportedDType } from "../tensor/dtype.js";
 import { type AnyTensor, tensor } from "../tensor/tensor.js";
 import type { ModelMetadata, PredictResult, TensorMap } from "../transport/transport.js";
-import { type ModelManager, refusal, type ServableHandle } from "./model-manager.js";
-import { tensorsFromOutputs } from "./servable.js";
+import type { ModelManager, ServableHandle } from "./model-manager.js";
+import { failureOf, refusal } from "./refusal.js";
+import { type PredictContext, tensorsFromOutputs } from "./servable.js";
 
 /** An input that was sent: a tensor, or one whose dtype this package has no tensors for but TensorFlow has. */
 export type SentInput = AnyTensor | { readonly dtype: UnsupportedDType };
@@ -21,9 +22,6 @@ export interface SentInputs {
   /** @throws TensorError if the input cannot be decoded. */
   decode(name: string): SentInput;
 }
-
-/** Longest delay of a timer; a deadline further away needs none. */
-const maxTimerMs = 2 ** 31 - 1;
 
 /** The short names TensorFlow prints for dtypes, where they are not ours. */
 const tensorFlowNames: Readonly<Record<string, string>> = { float32: "float", float64: "double", float16: "half" };
@@ -74,13 +72,18 @@ export async function run(
   const signature = findSignature(handle, signatureName) as Signature;
   checkDTypes(signature, inputs);
   // Their dtypes are those of the signature now, so all of them are tensors.
-  const answer = await call(handle, signatureName, inputs as TensorMap, options.deadline);
+  const invoke = (context: PredictContext) => handle.servable.predict(inputs as TensorMap, context);
+  const answer = await callServable(handle, { signatureName, deadline: options.deadline }, invoke);
   const wanted = options.outputFilter.length > 0 ? options.outputFilter : Object.keys(signature.outputs);
-  const subject = `model "${handle.name}" version ${handle.version}, signature "${signatureName}"`;
   return {
-    outputs: tensorsFromOutputs(answer, signature, wanted, subject),
+    outputs: tensorsFromOutputs(answer, signature, wanted, subjectOf(handle, signatureName)),
     modelSpec: { name: handle.name, version: handle.version, signatureName },
   };
+}
+
+/** What errors of a servable's making call it. */
+export function subjectOf({ name, version }: ServableHandle, signatureName: string): string {
+  return `model "${name}" version ${version}, signature "${signatureName}"`;
 }
 
 /** Signatures of the model a spec means. */
@@ -162,39 +165,34 @@ function checkDTypes(signature: Signature, inputs: Readonly<Record<string, SentI
   }
 }
 
-/** The servable's answer, or DEADLINE_EXCEEDED when that comes first; the servable is told by its signal. */
-async function call({ servable, version }: ServableHandle, signatureName: string, inputs: TensorMap, deadline: number): Promise<unknown> {
+/**
+ * What a servable's function answers, or DEADLINE_EXCEEDED when that comes first; the function is told by its signal.
+ *
+ * @throws ServingError if the deadline passes or the function fails.
+ */
+export async function callServable<T>(
+  { version }: ServableHandle,
+  { signatureName, deadline }: { readonly signatureName: string; readonly deadline: number },
+  invoke: (context: PredictContext) => T | Promise<T>,
+): Promise<T> {
   const controller = new AbortController();
-  const remainingMs = deadline - performance.now();
-  let timer: NodeJS.Timeout | undefined;
+  let stop: () => void = () => undefined;
   const expired = new Promise<never>((_resolve, reject) => {
-    if (remainingMs > maxTimerMs) return;
-    timer = setTimeout(
-      () => {
-        const error = refusal("DEADLINE_EXCEEDED", "Timed out waiting for notification");
-        // First the call, then the signal: what the servable makes of its abort must not become the answer.
-        reject(error);
-        controller.abort(error);
-      },
-      Math.max(0, remainingMs),
-    );
+    stop = atDeadline(deadline, () => {
+      const error = refusal("DEADLINE_EXCEEDED", "Timed out waiting for notification");
+      // First the call, then the signal: what the servable makes of its abort must not become the answer.
+      reject(error);
+      controller.abort(error);
+    });
   });
-  const invoke = async () => servable.predict(inputs, { signatureName, version, signal: controller.signal });
+  const invoked = async () => invoke({ signatureName, version, signal: controller.signal });
   try {
-    return await Promise.race([expired, invoke()]);
+    return await Promise.race([expired, invoked()]);
   } catch (error) {
-    throw servableFailure(error);
+    throw failureOf(error);
   } finally {
-    clearTimeout(timer);
+    stop();
   }
-}
-
-/** A servable's error as the answer to the call: errors of this package keep their code, all others are INTERNAL. */
-function servableFailure(error: unknown): ServingError {
-  if (isServingError(error) && error.code !== "OK") {
-    return refusal(error.code, isServingError(error, "RpcError") ? error.serverMessage : error.message, error);
-  }
-  return refusal("INTERNAL", error instanceof Error ? error.message : String(error), error);
 }
 
 /** A tensor with memory of its own. */

@@ -3,16 +3,21 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Duplex } from "node:stream";
 import { promisify } from "node:util";
 import { gunzip } from "node:zlib";
-import { isServingError, type StatusCode } from "../errors.js";
+import type { StatusCode } from "../errors.js";
 import { defaultSignatureName, type ModelSpec } from "../model-spec.js";
-import { inputsFromJson, parsePredictBody } from "./json-request.js";
-import { errorJson, metadataJson, predictJson, statusJson } from "./json-response.js";
-import { type ModelManager, refusal } from "./model-manager.js";
+import { classify, regress } from "./inference-service.js";
+import { type JsonBody, parseBody } from "./json-body.js";
+import { examplesFromJson } from "./json-examples.js";
+import { metadataJson, statusJson } from "./json-metadata.js";
+import { inputsFromJson } from "./json-request.js";
+import { classifyJson, errorJson, predictJson, regressJson } from "./json-response.js";
+import type { ModelManager } from "./model-manager.js";
 import { findSignature, modelMetadata, run } from "./predict-service.js";
 import type { BinaryString } from "./pretty-json.js";
+import { failureOf, refusal } from "./refusal.js";
 
 /** `--rest_api_timeout_in_ms` of the real server. */
-const predictTimeoutMs = 30_000;
+const runTimeoutMs = 30_000;
 
 const maxBodyBytes = 1024 ** 3;
 const maxInflatedBytes = 100 * 1024 ** 2;
@@ -109,7 +114,7 @@ async function respond(manager: ModelManager, request: IncomingMessage): Promise
     // Only a version beyond int64 has no text.
     return { status: text === "" ? 400 : 200, type: "application/json", body: text };
   } catch (error) {
-    const { code, message } = isServingError(error) ? error : refusal("INTERNAL", error instanceof Error ? error.message : String(error));
+    const { code, message } = failureOf(error);
     return { status: httpStatuses[code] ?? 500, type: "application/json", body: errorJson(message) };
   }
 }
@@ -130,18 +135,24 @@ async function answerCall(
     if (spec.name === "") throw refusal("INVALID_ARGUMENT", "Missing model name in request.");
     return tail === "/metadata" ? metadataJson(modelMetadata(manager, spec)) : statusJson(manager.statuses(spec));
   }
-  if (tail !== "predict") throw refusal("UNIMPLEMENTED", `The embedded server does not serve ${tail}.`);
-  return predict(manager, spec, body);
+  const parsed = parseBody(body);
+  const deadline = performance.now() + runTimeoutMs;
+  if (tail === "predict") return predict(manager, spec, parsed, deadline);
+  // All of the JSON is read before the model is looked up.
+  const sent = { ...examplesFromJson(parsed), deadline };
+  const asked = { ...spec, signatureName: parsed.signatureName };
+  return tail === "classify"
+    ? classifyJson((await classify(manager, asked, sent)).results)
+    : regressJson((await regress(manager, asked, sent)).results);
 }
 
-async function predict(manager: ModelManager, spec: ModelSpec, bytes: Uint8Array): Promise<BinaryString> {
-  const body = parsePredictBody(bytes);
+async function predict(manager: ModelManager, spec: ModelSpec, body: JsonBody, deadline: number): Promise<BinaryString> {
   const handle = manager.resolve(spec);
   const signatureName = body.signatureName || defaultSignatureName;
   const signature = findSignature(handle, signatureName);
   if (signature === undefined) throw refusal("INVALID_ARGUMENT", `Serving signature name: "${signatureName}" not found in signature def`);
   const { format, inputs } = inputsFromJson(body, signature);
-  const { outputs } = await run(handle, signatureName, inputs, { outputFilter: [], deadline: performance.now() + predictTimeoutMs });
+  const { outputs } = await run(handle, signatureName, inputs, { outputFilter: [], deadline });
   return predictJson(outputs, format);
 }
 

@@ -3,7 +3,7 @@ import { ServingError } from "../errors.js";
 import { type Signature, type TensorSpec, tensorFromPlain } from "../signature.js";
 import { type DType, isDType } from "../tensor/dtype.js";
 import { type AnyTensor, type TensorElement, type TensorLike, type TensorOf, type TypedArray, tensorFrom } from "../tensor/tensor.js";
-import type { TensorMap } from "../transport/transport.js";
+import type { ScoredLabel, TensorMap } from "../transport/transport.js";
 
 /** One input or output of a {@link SignatureInit}. */
 export interface TensorSpecInit {
@@ -35,6 +35,29 @@ export interface PredictContext {
   readonly signal: AbortSignal;
 }
 
+/** The features of one example by name, those of a shared context among them; null prototype. */
+export type ExampleFeatures = Readonly<Record<string, readonly number[] | readonly bigint[] | readonly Uint8Array[]>>;
+
+/**
+ * The classes a servable sees in each example.
+ *
+ * @param examples - At least one; a feature without values of any kind is absent.
+ */
+export type ClassifyExamples = (
+  examples: readonly ExampleFeatures[],
+  context: PredictContext,
+) => readonly (readonly ScoredLabel[])[] | Promise<readonly (readonly ScoredLabel[])[]>;
+
+/**
+ * The value a servable computes for each example.
+ *
+ * @param examples - At least one; a feature without values of any kind is absent.
+ */
+export type RegressExamples = (
+  examples: readonly ExampleFeatures[],
+  context: PredictContext,
+) => readonly number[] | Promise<readonly number[]>;
+
 /** A loaded model of one version: what the server calls. */
 export interface Servable {
   /** Signatures by name. */
@@ -46,6 +69,10 @@ export interface Servable {
    * @returns Outputs by name; plain values are converted to the dtype of the output.
    */
   predict(inputs: TensorMap, context: PredictContext): ServableOutputs | Promise<ServableOutputs>;
+  /** Answers Classify in place of `predict`. */
+  readonly classify?: ClassifyExamples;
+  /** Answers Regress in place of `predict`. */
+  readonly regress?: RegressExamples;
 }
 
 /** Outputs by name, as a {@link Servable} answers them. */
@@ -81,6 +108,21 @@ export interface ServableDefinition<S extends Record<string, SignatureInit> = Re
    * @param inputs - Every input of the signature, checked for its dtype (not for its shape: as in TensorFlow the model has to).
    */
   predict(inputs: InputsOf<S>, context: PredictContext): OutputsOf<S> | Promise<OutputsOf<S>>;
+  /**
+   * Answer Classify from decoded examples. Without it `predict` does, as a graph would: it gets the serialized examples as the string
+   * tensor `inputs` and returns `classes` (string, `[examples, n]`), `scores` (float32, the same shape), or both.
+   *
+   * Either way the signature has to be one that TensorFlow Serving takes for Classify: one input `inputs`, and `classes` or `scores`
+   * among its one or two outputs.
+   */
+  readonly classify?: ClassifyExamples;
+  /**
+   * Answer Regress from decoded examples. Without it `predict` does, from the same string tensor `inputs`, with the output `outputs`
+   * (float32, `[examples]` or `[examples, 1]`).
+   *
+   * Either way the signature has to have one input `inputs` and one output `outputs`.
+   */
+  readonly regress?: RegressExamples;
 }
 
 /**
@@ -93,6 +135,13 @@ export function servable<const S extends Record<string, SignatureInit>>(definiti
   if (typeof definition.signatures !== "object" || definition.signatures === null) {
     throw new TypeError("servable: expected signatures as a record { name: { inputs, outputs } }");
   }
+  for (const name of ["classify", "regress"] as const) {
+    const given: unknown = definition[name];
+    if (given !== undefined && typeof given !== "function") {
+      throw new TypeError(`servable: expected a function ${name}(examples, context), got ${given === null ? "null" : typeof given}`);
+    }
+  }
+  const { classify, regress } = definition;
   const signatures = mapRecord<SignatureInit, Signature>(definition.signatures, (init, name) => ({
     methodName: init.methodName ?? "tensorflow/serving/predict",
     inputs: mapRecord(init.inputs, (spec, input) => tensorSpec(spec, `signature "${name}", input "${input}"`)),
@@ -102,6 +151,8 @@ export function servable<const S extends Record<string, SignatureInit>>(definiti
     signatures,
     // The server hands over exactly the inputs of the signature with their dtypes, which the narrower type says name by name.
     predict: (inputs, context) => definition.predict(inputs as InputsOf<S>, context) as ServableOutputs | Promise<ServableOutputs>,
+    ...(classify === undefined ? {} : { classify: classify.bind(definition) }),
+    ...(regress === undefined ? {} : { regress: regress.bind(definition) }),
   };
 }
 

@@ -188,7 +188,7 @@ function bytesFromJson(value: JsonValue): Uint8Array | typeof unfit {
 const utf8 = new TextEncoder();
 
 /** Whether a JSON value is an object whose only key is `b64`: one binary string, whatever the name suggests. */
-function isBase64Object(value: JsonValue): value is { b64: JsonValue } {
+export function isBase64Object(value: JsonValue): value is { b64: JsonValue } {
   if (typeof value !== "object" || value === null || Array.isArray(value) || value instanceof Uint8Array) return false;
   const keys = Object.keys(value);
   return keys.length === 1 && keys[0] === "b64";
@@ -213,7 +213,7 @@ function unfitText(value: JsonValue, dtype: DType): string {
 }
 
 /** RapidJSON's word for the type of a value. */
-function jsonTypeName(value: JsonValue): "Null" | "False" | "True" | "Object" | "Array" | "String" | "Number" {
+export function jsonTypeName(value: JsonValue): "Null" | "False" | "True" | "Object" | "Array" | "String" | "Number" {
   if (value === null) return "Null";
   if (typeof value === "boolean") return value ? "True" : "False";
   if (typeof value === "string" || value instanceof Uint8Array) return "String";

@@ -4,6 +4,8 @@
  * Types only. The words are ours, not those of gRPC or JSON.
  */
 import type { StatusCode } from "../errors.js";
+import type { Example } from "../example.js";
+import type { ModelServerConfig } from "../model-server-config.js";
 import type { ModelSpec } from "../model-spec.js";
 import type { Signature } from "../signature.js";
 import type { AnyTensor } from "../tensor/tensor.js";
@@ -34,12 +36,55 @@ export interface TransportPredictOptions extends TransportCallOptions {
   readonly restFormat?: "column" | "row" | undefined;
 }
 
+/** Options of {@link Transport.classify}, {@link Transport.regress} and {@link Transport.multiInference}. */
+export interface TransportExampleOptions extends TransportCallOptions {
+  /** Features that every example of the call shares. */
+  readonly context?: Example | undefined;
+}
+
+/** What answered a call; `version` is absent where the transport cannot tell it (REST without a version in the request). */
+export interface AnsweringModel {
+  readonly name: string;
+  readonly version?: bigint;
+  readonly signatureName: string;
+}
+
+/** One class a model sees in an example; `label` is empty where the model has no labels. */
+export interface ScoredLabel {
+  readonly label: string;
+  readonly score: number;
+}
+
+/** What a Classify call answers. */
+export interface ClassifyResult {
+  /** For each example its classes, in the model's order. */
+  readonly results: ScoredLabel[][];
+  readonly modelSpec: AnsweringModel;
+}
+
+/** What a Regress call answers. */
+export interface RegressResult {
+  /** One value for each example. */
+  readonly results: number[];
+  readonly modelSpec: AnsweringModel;
+}
+
+/** One task of a MultiInference call: a signature of the model all tasks share, and what to do with it. */
+export interface InferenceTask {
+  readonly spec: ModelSpec;
+  readonly method: "classify" | "regress";
+}
+
+/** What a MultiInference call answers, one entry for each task, in their order. */
+export interface MultiInferenceResult {
+  readonly results: (({ readonly method: "classify" } & ClassifyResult) | ({ readonly method: "regress" } & RegressResult))[];
+}
+
 /** What a Predict call answers. */
 export interface PredictResult {
   /** Output tensors by name, null prototype; each is the caller's own memory. */
   readonly outputs: Record<string, AnyTensor>;
-  /** What answered; `version` is absent where the transport cannot tell it (REST without a version in the request). */
-  readonly modelSpec: { readonly name: string; readonly version?: bigint; readonly signatureName: string };
+  readonly modelSpec: AnsweringModel;
 }
 
 /** What GetModelMetadata answers. */
@@ -67,9 +112,18 @@ export interface Transport {
   /** Whether `predict` needs the signature, so that a client that has it cached should pass it. REST does. */
   readonly needsSignature?: boolean;
   predict(spec: ModelSpec, inputs: TensorMap, options: TransportPredictOptions): Promise<PredictResult>;
+  classify(spec: ModelSpec, examples: readonly Example[], options: TransportExampleOptions): Promise<ClassifyResult>;
+  regress(spec: ModelSpec, examples: readonly Example[], options: TransportExampleOptions): Promise<RegressResult>;
+  multiInference(
+    tasks: readonly InferenceTask[],
+    examples: readonly Example[],
+    options: TransportExampleOptions,
+  ): Promise<MultiInferenceResult>;
   getModelMetadata(spec: ModelSpec, options: TransportCallOptions): Promise<ModelMetadata>;
   /** Versions in the server's order, highest first. */
   getModelStatus(spec: ModelSpec, options: TransportCallOptions): Promise<ModelVersionStatus[]>;
+  /** Replace the server's whole configuration; settles once every new model has loaded or failed. */
+  reloadConfig(config: ModelServerConfig, options: TransportCallOptions): Promise<void>;
   /** Free everything. Running calls are cancelled; the client waits for them before it closes its transport. */
   close(): Promise<void>;
 }

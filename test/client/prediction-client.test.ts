@@ -1,71 +1,9 @@
 import { describe, expect, it } from "vitest";
+import { defineModel } from "../../src/client/model-definition.js";
 import { PredictionClient } from "../../src/client/prediction-client.js";
-import { RpcError, type StatusCode } from "../../src/errors.js";
-import type { ModelSpec } from "../../src/model-spec.js";
-import type { Signature } from "../../src/signature.js";
 import { tensor } from "../../src/tensor/tensor.js";
-import type {
-  CallMetadata,
-  ModelMetadata,
-  PredictResult,
-  TensorMap,
-  Transport,
-  TransportCallOptions,
-  TransportPredictOptions,
-} from "../../src/transport/transport.js";
-
-const signature = (dtype: "float32" | "int32"): Signature => ({
-  methodName: "tensorflow/serving/predict",
-  inputs: { x: { dtype, shape: [null] } },
-  outputs: { y: { dtype, shape: [null] } },
-});
-
-/** An own transport that echoes, notes what it is asked, and serves one model whose version and signatures tests may change. */
-class EchoTransport implements Transport {
-  readonly needsSignature: boolean;
-  version = 1n;
-  signatures: Record<string, Signature> = { serving_default: signature("float32") };
-  refusal: StatusCode | undefined;
-  /** Calls of predict wait for it. */
-  gate: Promise<void> | undefined;
-  readonly predicts: { inputs: TensorMap; options: TransportPredictOptions }[] = [];
-  lookUps = 0;
-  closed = 0;
-
-  constructor(needsSignature = false) {
-    this.needsSignature = needsSignature;
-  }
-
-  async predict(spec: ModelSpec, inputs: TensorMap, options: TransportPredictOptions): Promise<PredictResult> {
-    this.predicts.push({ inputs, options });
-    await this.gate;
-    if (this.refusal !== undefined) {
-      throw new RpcError({
-        code: this.refusal,
-        method: "predict",
-        modelSpec: spec,
-        endpoint: "here",
-        transport: "echo",
-        serverMessage: "refused",
-        cause: "why",
-      });
-    }
-    return { outputs: { ...inputs }, modelSpec: { name: spec.name, version: this.version, signatureName: "serving_default" } };
-  }
-
-  async getModelMetadata(spec: ModelSpec, _options: TransportCallOptions): Promise<ModelMetadata> {
-    this.lookUps++;
-    return { modelSpec: { name: spec.name, version: this.version }, signatures: this.signatures };
-  }
-
-  async getModelStatus(): Promise<[]> {
-    return [];
-  }
-
-  async close(): Promise<void> {
-    this.closed++;
-  }
-}
+import type { CallMetadata } from "../../src/transport/transport.js";
+import { EchoTransport, vectorSignature } from "../support/echo-transport.js";
 
 const x = tensor("float32", [1], [1]);
 
@@ -110,7 +48,7 @@ describe("PredictionClient", () => {
     const transport = new EchoTransport();
     const client = new PredictionClient(transport);
     await client.predict("m", { x: [1] });
-    transport.signatures = { serving_default: signature("int32") };
+    transport.signatures = { serving_default: vectorSignature("int32") };
     transport.version = 2n;
     const result = await client.predict("m", { x: tensor("int32", [1], [1]) });
     expect(result.outputs.x?.dtype).toBe("int32");
@@ -123,7 +61,7 @@ describe("PredictionClient", () => {
     await client.predict("m", [1]);
     transport.version = 2n;
     await client.predict("m", [1]);
-    transport.signatures = { serving_default: signature("int32") };
+    transport.signatures = { serving_default: vectorSignature("int32") };
     expect((await client.predict("m", [1])).outputs.x?.dtype).toBe("int32");
     expect(transport.lookUps).toBe(2);
   });
@@ -245,6 +183,62 @@ describe("PredictionClient", () => {
       'metadata "x-count": expected a string or an array of strings',
     );
     await client.close();
+  });
+
+  it("says what a metadata function should have given", async () => {
+    const transport = new EchoTransport();
+    const client = new PredictionClient(transport, { metadata: (async () => undefined) as unknown as () => Promise<CallMetadata> });
+    await client.predict("m", { x });
+    const metadata = transport.predicts[0]?.options.metadata as () => Promise<CallMetadata>;
+    await expect(metadata()).rejects.toThrow("metadata: expected the function to give a record of values by key, got undefined");
+  });
+
+  describe("model", () => {
+    it("checks tensors too before they are sent", async () => {
+      const transport = new EchoTransport();
+      const model = new PredictionClient(transport).model({ name: "m", version: 1 });
+      await expect(model.predict({ x: tensor("int32", [1], [1]) })).rejects.toMatchObject({ name: "SignatureError" });
+      await model.predict({ x });
+      expect([transport.lookUps, transport.predicts.length]).toEqual([1, 1]);
+    });
+
+    it("sends tensors as they are where check is off, for the model or the client", async () => {
+      const transport = new EchoTransport();
+      const wrong = { x: tensor("int32", [1], [1]) };
+      await new PredictionClient(transport).model("m", { check: false }).predict(wrong);
+      await new PredictionClient(transport, { check: false }).model("m").predict(wrong);
+      expect([transport.lookUps, transport.predicts.length]).toEqual([0, 2]);
+    });
+
+    it("passes every other call on", async () => {
+      const transport = new EchoTransport();
+      transport.statuses = [[], [{ version: 1n, state: "AVAILABLE", errorCode: "OK", errorMessage: "" }]];
+      const model = new PredictionClient(transport).model("m", { signatureName: "s" });
+      await model.classify([{ x: 1 }]);
+      await model.regress([{ x: 1 }], { signatureName: "r" });
+      expect(transport.inferences.map(({ about }) => about)).toEqual([
+        { name: "m", signatureName: "s" },
+        { name: "m", signatureName: "r" },
+      ]);
+      expect(await model.getModelStatus()).toEqual([]);
+      expect(await model.waitForModel()).toMatchObject({ state: "AVAILABLE" });
+      expect(Object.keys((await model.getModelMetadata()).signatures)).toEqual(["serving_default"]);
+    });
+
+    it("takes a definition, whose types its calls have", async () => {
+      const definition = defineModel({
+        name: "m",
+        signatures: {
+          serving_default: {
+            inputs: { x: { dtype: "float32", shape: [null] } },
+            outputs: { x: { dtype: "float32", shape: [null] } },
+          },
+        },
+      });
+      const { outputs } = await new PredictionClient(new EchoTransport()).model(definition).predict({ x: [1.5] });
+      const values: Float32Array = outputs.x.values;
+      expect(values).toEqual(Float32Array.of(1.5));
+    });
   });
 
   describe("close", () => {

@@ -69,6 +69,25 @@ describe("SignatureCache", () => {
     expect((await second).metadata.modelSpec.version).toBe(7n);
   });
 
+  it("ends a fetch for which nobody waits any more, and begins another for the next", async () => {
+    const { cache, wanted, fetches } = setUp();
+    const aborts = [new AbortController(), new AbortController()];
+    let unwanted: AbortSignal | undefined;
+    const fetch = (signal: AbortSignal) => {
+      unwanted = signal;
+      return new Promise<never>(() => undefined);
+    };
+    const waiting = aborts.map(({ signal }) => cache.get({ name: "m" }, wanted({ signal, fetch })).catch((error: unknown) => error));
+    aborts[0]?.abort("first");
+    expect(await waiting[0]).toBe("first");
+    expect(unwanted?.aborted).toBe(false);
+    aborts[1]?.abort("last");
+    expect(await waiting[1]).toBe("last");
+    expect(unwanted?.aborted).toBe(true);
+    expect((await cache.get({ name: "m" }, wanted())).metadata.modelSpec.version).toBe(1n);
+    expect(fetches()).toBe(1);
+  });
+
   it("ends a caller's wait at the caller's deadline", async () => {
     const { cache, wanted } = setUp();
     const never = new Promise<ModelMetadata>(() => undefined);

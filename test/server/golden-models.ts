@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { type ModelMap, type Servable, type SignatureInit, servable, type TensorSpecInit } from "../../src/server/index.js";
 import { type AnyTensor, tensor } from "../../src/tensor/tensor.js";
+import { parseFeature } from "./parse-example.js";
 
 /** One recorded exchange, as far as the tests look at it. */
 export interface Exchange {
@@ -29,6 +30,13 @@ export interface Exchange {
     readonly code: string;
     readonly message?: string;
   };
+}
+
+/** The request of a REST exchange, byte for byte. */
+export function restRequest({ request }: Exchange): Buffer {
+  const body = request.body_b64 === undefined ? Buffer.from(request.body ?? "") : Buffer.from(request.body_b64, "base64");
+  const head = [`${request.method} ${request.target} HTTP/1.1`, ...(request.headers ?? []).map(([name, value]) => `${name}: ${value}`)];
+  return Buffer.concat([Buffer.from(`${head.join("\r\n")}\r\n\r\n`, "latin1"), body]);
 }
 
 /** The exchanges of one recorded file. */
@@ -92,8 +100,73 @@ function elementwise(input: AnyTensor, compute: (value: number) => number): AnyT
   );
 }
 
-/** `y = x / 2 + 2`. */
-export const halfPlusTwo: Servable = recorded("half_plus_two", (x) => elementwise(x, (value) => value / 2 + 2));
+/** `y = x / 2 + 2`, and the same and more on the features x and x2 of serialized examples. */
+export const halfPlusTwo: Servable = servable({
+  signatures: recordedSignatures("half_plus_two"),
+  predict: ({ x, inputs }, { signatureName }) => {
+    if (x !== undefined) return { y: elementwise(x, (value) => value / 2 + 2) };
+    const bias = signatureName.endsWith("_x_to_y") ? 2 : 3;
+    const feature = parseFeature(inputs, { name: signatureName.includes("_x2_") ? "x2" : "x", kind: "float", size: 1 });
+    const y = feature.map(([value]) => Math.fround(Math.fround(Number(value) * 0.5) + bias));
+    return { [signatureName.startsWith("classify") ? "scores" : "outputs"]: tensor("float32", [y.length, 1], y) };
+  },
+});
+
+/** The variables of multi_head. */
+const multiHeadWeights = [
+  [0.6544657945632935, 0.6848390698432922, -0.2294568419456482],
+  [1.9507746696472168, -0.39413368701934814, 0.44008055329322815],
+  [-0.9491764307022095, -0.6048121452331543, 0.5961436629295349],
+  [0.22229138016700745, 0.08838415890932083, -0.29668164253234863],
+];
+const multiHeadRegression = [[-1.0233360528945923], [-1.0405279397964478], [1.989410400390625], [1.2690316438674927]];
+
+/** Two heads on the features age, pos and city of serialized examples, or on those four numbers. */
+const multiHead: Servable = servable({
+  signatures: recordedSignatures("multi_head"),
+  predict: ({ dense, inputs }, { signatureName }) => {
+    const rows = dense === undefined ? multiHeadFeatures(inputs) : rowsOf(dense.as("float32"));
+    const scores = tensor("float32", [rows.length, 3], timesMatrix(rows, multiHeadWeights).flatMap(softmax));
+    const values = timesMatrix(rows, multiHeadRegression).flat();
+    if (dense !== undefined) return { scores, value: tensor("float32", [rows.length, 1], values) };
+    if (signatureName === "regress_flat") return { outputs: tensor("float32", [rows.length], values) };
+    if (signatureName === "regress") return { outputs: tensor("float32", [rows.length, 1], values) };
+    const classes = tensor(
+      "string",
+      [rows.length, 3],
+      rows.flatMap(() => ["low", "mid", "high"]),
+    );
+    return {
+      ...(signatureName === "classify_classes_only" ? {} : { scores }),
+      ...(signatureName === "classify_scores_only" ? {} : { classes }),
+    };
+  },
+});
+
+function multiHeadFeatures(inputs: AnyTensor | undefined): number[][] {
+  const age = parseFeature(inputs, { name: "age", kind: "int64", size: 1, default: 30n });
+  const city = parseFeature(inputs, { name: "city", kind: "bytes", size: 1, default: Buffer.from("Bern") });
+  const pos = parseFeature(inputs, { name: "pos", kind: "float", size: 2 });
+  return pos.map((xy, row) => {
+    const known = ["Bern", "Oslo", "Rome"].indexOf(Buffer.from(city[row]?.[0] as Uint8Array).toString());
+    return [Number(age[row]?.[0]) / 100, ...xy.map(Number), (known + 1) / 10];
+  });
+}
+
+function rowsOf({ shape, values }: { shape: readonly number[]; values: Float32Array }): number[][] {
+  const [rows = 0, width = 0] = shape;
+  return Array.from({ length: rows }, (_, row) => Array.from(values.subarray(row * width, (row + 1) * width)));
+}
+
+function timesMatrix(rows: readonly (readonly number[])[], matrix: readonly (readonly number[])[]): number[][] {
+  return rows.map((row) => (matrix[0] ?? []).map((_, column) => row.reduce((sum, x, i) => sum + x * (matrix[i]?.[column] ?? 0), 0)));
+}
+
+function softmax(logits: readonly number[]): number[] {
+  const powers = logits.map((logit) => Math.exp(logit));
+  const sum = powers.reduce((a, b) => a + b, 0);
+  return powers.map((power) => power / sum);
+}
 
 /** The models of the recorded server that JavaScript can stand for, at least for refusals. */
 export const goldenModels: ModelMap = {
@@ -104,6 +177,7 @@ export const goldenModels: ModelMap = {
     2: recorded("multi_version", (x) => elementwise(x, (v) => 2 * v + 2)),
     3: recorded("multi_version", (x) => elementwise(x, (v) => Math.fround(3 * v) + 3)),
   },
+  multi_head: { 1: multiHead },
   multi_io: { 1: recorded("multi_io", (x) => x) },
   dtype_zoo: { 1: recorded("dtype_zoo", (x) => x) },
   signature_defaults: { 1: recorded("signature_defaults", (x) => x) },

@@ -149,6 +149,7 @@ describe("startModelServer", () => {
         RangeError,
         "names version 2, which is not served",
       ],
+      ["a loader that is no function", { models, loadServable: "x" }, TypeError, "loadServable: expected a function"],
       ["a port out of range", { models, grpcPort: 65536 }, RangeError, "grpcPort: expected a port"],
     ])("%s", async (_title, options, type, message) => {
       await expect(wrong(options)).rejects.toThrow(type);

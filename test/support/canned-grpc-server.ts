@@ -25,8 +25,8 @@ export interface CannedGrpcServer {
 const identity = (bytes: Buffer): Buffer => bytes;
 
 const services = {
-  "tensorflow.serving.PredictionService": ["Predict", "GetModelMetadata"],
-  "tensorflow.serving.ModelService": ["GetModelStatus"],
+  "tensorflow.serving.PredictionService": ["Predict", "Classify", "Regress", "MultiInference", "GetModelMetadata"],
+  "tensorflow.serving.ModelService": ["GetModelStatus", "HandleReloadConfigRequest"],
 };
 
 /** Start a server on a free loopback port (or the given address) that answers every method with `answer`. */

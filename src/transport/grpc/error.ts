@@ -1,17 +1,17 @@
 /** The edge where a gRPC status becomes an {@link RpcError}. */
-import { type ErrorModelSpec, RpcError, type StatusCode, statusCodeFromNumber } from "../../errors.js";
+import { type ErrorSubject, RpcError, type StatusCode, statusCodeFromNumber } from "../../errors.js";
 
 /** Which call an error is about. */
-export interface GrpcCallContext {
-  /** RPC name in camelCase. */
-  readonly method: string;
-  readonly modelSpec: ErrorModelSpec;
+export interface GrpcCallContext extends ErrorSubject {
   /** Address of the server. */
   readonly endpoint: string;
 }
 
 /** Transport name on the errors of this folder. */
 const transport = "grpc";
+
+/** What grpc-js puts behind every failed connection, with nothing behind it where the name was resolved. */
+const emptyNote = /\. Resolution note: $/;
 
 /**
  * The error for what grpc-js reported: code and text of its status.
@@ -22,7 +22,7 @@ export function rpcErrorFromStatus(cause: unknown, context: GrpcCallContext): Rp
   const { code, details } = cause as { code?: unknown; details?: unknown };
   const name: StatusCode = typeof code === "number" ? statusCodeFromNumber(code) : "INTERNAL";
   const text = typeof details === "string" ? details : cause instanceof Error ? cause.message : String(cause);
-  return new RpcError({ ...context, transport, code: name, serverMessage: text, cause });
+  return new RpcError({ ...context, transport, code: name, serverMessage: text.replace(emptyNote, ""), cause });
 }
 
 /** The error for a call that ends here, without a word from the server. */

@@ -1,8 +1,8 @@
 /**
  * Messages that write themselves into grpc-js's frame, which saves a buffer and a copy of every request.
  *
- * grpc-js 1.14 asks an outgoing message only for `length` and `copy(target, at)`, but promises to nobody that it does: a check when the
- * first transport is made shows whether it still holds, and messages become real Buffers where it does not.
+ * grpc-js 1.14 asks an outgoing message only for `length` and `copy(target, at)`, but promises to nobody that it does: a check at the start
+ * shows whether it still holds, and messages become real Buffers until then, and where it does not.
  */
 import { createRequire } from "node:module";
 
@@ -13,13 +13,18 @@ export interface LazyMessage {
   copy(target: Uint8Array, at: number): number;
 }
 
-let accepted: Promise<boolean> | undefined;
+/** Whether grpc-js takes lazy messages; not before the check has shown it. */
+let isAccepted = false;
+
+/** Settles when the check is over. @internal */
+export const checked: Promise<void> = acceptsLazyMessages().then((accepted) => {
+  isAccepted = accepted;
+});
 
 /** A message as grpc-js takes it: itself where that is safe, else written into a Buffer at once. */
-export async function framed(message: LazyMessage): Promise<Buffer> {
-  accepted ??= acceptsLazyMessages();
+export function framed(message: LazyMessage): Buffer {
   // The cast is what this file is about: grpc-js types the parameter as Buffer and uses two of its members.
-  if (await accepted) return message as unknown as Buffer;
+  if (isAccepted) return message as unknown as Buffer;
   const buffer = Buffer.allocUnsafe(message.length);
   message.copy(buffer, 0);
   return buffer;

@@ -1,11 +1,12 @@
 /** Calls over gRPC: one channel to one server. */
 import { Channel, type ChannelOptions, credentials } from "@grpc/grpc-js";
-import { type ErrorModelSpec, isServingError } from "../../errors.js";
 import type { ModelSpec } from "../../model-spec.js";
 import { decodePredictResponse, EncodedPredictRequest } from "../../predict-codec.js";
 import type { Transport, TransportCallOptions } from "../transport.js";
-import { localRpcError } from "./error.js";
+import { type GrpcCallContext, localRpcError } from "./error.js";
 import { framed } from "./frame.js";
+import type { GeneratedCall } from "./generated-calls.js";
+import { RunningCalls } from "./running-calls.js";
 import { unaryCall } from "./unary-call.js";
 
 /** Options of {@link createGrpcTransport}. */
@@ -32,10 +33,15 @@ const channelDefaults: ChannelOptions = {
   // grpc-js refuses responses above 4 MiB by default; the server has no limit.
   "grpc.max_receive_message_length": unlimited,
   "grpc.max_send_message_length": unlimited,
+  // Statistics of every call, which nobody here reads.
+  "grpc.enable_channelz": 0,
   // Its retries switch themselves off above 1 MiB, and a DNS TXT record could configure others.
   "grpc.enable_retries": 0,
   "grpc.service_config_disable_resolution": 1,
   "grpc.keepalive_permit_without_calls": 0,
+  // While a server cannot be reached, calls fail at once until the next attempt; by default that may be two minutes after it is up.
+  "grpc.initial_reconnect_backoff_ms": 250,
+  "grpc.max_reconnect_backoff_ms": 2000,
   // Connect to the address given, as the REST transport does, whatever http_proxy says.
   "grpc.enable_http_proxy": 0,
 };
@@ -54,57 +60,59 @@ export function createGrpcTransport(options: GrpcTransportOptions): Transport {
     "grpc.keepalive_time_ms": keepaliveMs,
     ...(authority === undefined ? {} : { "grpc.default_authority": authority }),
   });
-  const channel = { connection, running: new Set<{ cancel(): void }>(), closed: false };
+  const channel = { connection, running: new RunningCalls(), closed: false };
 
-  async function call<Result>(
-    method: string,
-    path: string,
-    spec: ModelSpec,
-    request: Buffer,
+  /** A call through generated code, which is loaded now if this is the first. */
+  async function generatedCall<Request, Result>(
+    context: GrpcCallContext,
+    pick: (calls: GeneratedCalls) => GeneratedCall<Request, Result>,
+    request: Request,
     callOptions: TransportCallOptions,
-    decode: (response: Uint8Array) => Result,
   ): Promise<Result> {
-    const context = { method, modelSpec: errorModelSpec(spec), endpoint: target };
-    const response = await unaryCall(channel, path, request, callOptions, context);
-    try {
-      return decode(response);
-    } catch (cause) {
-      // A TensorError names the output already; anything else means the server speaks another language.
-      if (isServingError(cause, "TensorError")) throw cause;
-      throw localRpcError("INTERNAL", (cause as Error).message, context, cause);
-    }
+    const { path, encode, decode } = pick(await import("./generated-calls.js"));
+    return await unaryCall(channel, { path, context, encode: () => Buffer.from(encode(request)), decode }, callOptions);
   }
 
+  const contextOf = (method: string, modelSpec?: ModelSpec): GrpcCallContext => ({ method, modelSpec, endpoint: target });
+
   return {
-    async predict(spec, inputs, callOptions) {
-      const request = await framed(new EncodedPredictRequest(spec, inputs, callOptions.outputFilter));
-      return await call("predict", predictPath, spec, request, callOptions, decodePredictResponse);
+    predict(spec, inputs, callOptions) {
+      const encode = () => framed(new EncodedPredictRequest(spec, inputs, callOptions.outputFilter));
+      const context = contextOf("predict", spec);
+      return unaryCall(channel, { path: predictPath, context, encode, decode: decodePredictResponse }, callOptions);
     },
-    async getModelMetadata(spec, callOptions) {
-      const { path, encode, decode } = (await import("./generated-calls.js")).getModelMetadataCall;
-      return await call("getModelMetadata", path, spec, Buffer.from(encode(spec)), callOptions, decode);
+    classify(spec, examples, callOptions) {
+      const request = { about: spec, examples, context: callOptions.context };
+      return generatedCall(contextOf("classify", spec), (calls) => calls.classifyCall, request, callOptions);
     },
-    async getModelStatus(spec, callOptions) {
-      const { path, encode, decode } = (await import("./generated-calls.js")).getModelStatusCall;
-      return await call("getModelStatus", path, spec, Buffer.from(encode(spec)), callOptions, decode);
+    regress(spec, examples, callOptions) {
+      const request = { about: spec, examples, context: callOptions.context };
+      return generatedCall(contextOf("regress", spec), (calls) => calls.regressCall, request, callOptions);
+    },
+    multiInference(tasks, examples, callOptions) {
+      const request = { about: tasks, examples, context: callOptions.context };
+      return generatedCall(contextOf("multiInference", tasks[0]?.spec), (calls) => calls.multiInferenceCall, request, callOptions);
+    },
+    getModelMetadata(spec, callOptions) {
+      return generatedCall(contextOf("getModelMetadata", spec), (calls) => calls.getModelMetadataCall, spec, callOptions);
+    },
+    getModelStatus(spec, callOptions) {
+      return generatedCall(contextOf("getModelStatus", spec), (calls) => calls.getModelStatusCall, spec, callOptions);
+    },
+    async reloadConfig(config, callOptions) {
+      const context = contextOf("reloadConfig");
+      const { code, message } = await generatedCall(context, (calls) => calls.reloadConfigCall, config, callOptions);
+      if (code !== "OK") throw localRpcError(code, message, context);
     },
     async close() {
       channel.closed = true;
-      for (const running of channel.running) running.cancel();
+      channel.running.close();
       connection.close();
     },
   };
 }
 
-/** The spec as errors show it: fields that are not set are absent. */
-function errorModelSpec({ name, version, versionLabel, signatureName }: ModelSpec): ErrorModelSpec {
-  return {
-    name,
-    ...(version === undefined ? {} : { version }),
-    ...(versionLabel === undefined ? {} : { versionLabel }),
-    ...(signatureName === undefined ? {} : { signatureName }),
-  };
-}
+type GeneratedCalls = typeof import("./generated-calls.js");
 
 /** The target in grpc-js's grammar; without the scheme a host named like one, `dns:8500`, would be taken for it. */
 function channelTarget(target: string): string {

@@ -1,110 +1,139 @@
 /** One unary call as a promise that keeps to the caller's deadline and signal. */
-import { type Channel, status } from "@grpc/grpc-js";
+import { type Channel, connectivityState, type StatusObject, status } from "@grpc/grpc-js";
+import { atDeadline, minRemainingMs, onAbort, untilAborted } from "../../deadline.js";
+import { isServingError, tensorErrorOf } from "../../errors.js";
 import type { CallMetadata, TransportCallOptions } from "../transport.js";
 import { metadataToGrpc } from "./call-metadata.js";
 import { type GrpcCallContext, localRpcError, rpcErrorFromStatus } from "./error.js";
-
-/**
- * Less than this left, and the call is not sent: TensorFlow Serving cuts the deadline to whole milliseconds and takes 0 as no limit, so
- * the graph would run to its end for nobody.
- */
-const minRemainingMs = 2;
+import type { RunningCall, RunningCalls } from "./running-calls.js";
 
 /** What a call needs from its channel. */
 export interface UnaryChannel {
   readonly connection: Channel;
-  /** Calls under way; whoever closes the channel cancels them. */
-  readonly running: Set<{ cancel(): void }>;
+  readonly running: RunningCalls;
   /** Whether the channel takes no more calls. */
   readonly closed: boolean;
 }
 
+/** One call to make. */
+export interface UnaryCall<Result> {
+  readonly path: string;
+  readonly context: GrpcCallContext;
+  /** The request; what it throws is the caller's mistake. */
+  encode(): Buffer;
+  /** The result in a response. */
+  decode(response: Uint8Array): Result;
+}
+
 /**
- * Send one request and wait for its response, both as bytes.
+ * Send one request and wait for its response.
  *
- * It uses the channel's calls instead of `Client.makeUnaryRequest`, which makes an Error with a stack for every call.
+ * It uses the channel's calls instead of `Client.makeUnaryRequest`, which makes an Error with a stack for every call. One promise carries
+ * the whole call, since each one around it costs as much as decoding a small tensor.
  *
  * @throws RpcError for every status but OK.
+ * @throws TensorError for an output that is no tensor.
  * @throws The `reason` of the signal, as it is, once that aborts; the call is cancelled then, or never sent.
  */
-export async function unaryCall(
-  channel: UnaryChannel,
-  path: string,
-  request: Buffer,
-  options: TransportCallOptions,
-  context: GrpcCallContext,
-): Promise<Uint8Array> {
-  options.signal?.throwIfAborted();
-  const metadata = metadataToGrpc(await callMetadata(options, context));
-  const remainingMs = options.deadline - performance.now();
-  if (remainingMs < minRemainingMs) throw deadlineExceeded(context);
-  if (channel.closed) throw localRpcError("CANCELLED", "the transport is closed", context);
-  return await untilAborted(options.signal, (resolve, reject) => {
-    const call = channel.connection.createCall(path, Date.now() + remainingMs, undefined, null, undefined);
+export function unaryCall<Result>(channel: UnaryChannel, call: UnaryCall<Result>, options: TransportCallOptions): Promise<Result> {
+  const { metadata } = options;
+  if (typeof metadata !== "function") return sent(channel, call, options, metadata);
+  return askedMetadata(metadata, options, call.context).then((given) => sent(channel, call, options, given));
+}
+
+function sent<Result>(
+  { connection, running, closed }: UnaryChannel,
+  { path, context, encode, decode }: UnaryCall<Result>,
+  { signal, deadline }: TransportCallOptions,
+  metadata: CallMetadata = {},
+): Promise<Result> {
+  return new Promise((resolve, reject) => {
+    signal?.throwIfAborted();
+    const headers = metadataToGrpc(metadata);
+    const request = encode();
+    const remainingMs = deadline - performance.now();
+    if (remainingMs < minRemainingMs) throw deadlineExceeded(context);
+    if (closed) throw localRpcError("CANCELLED", "the transport is closed", context);
+    // grpc-js keeps the deadline only where the call has to wait for a connection: it alone knows when it sends it then.
+    const isConnected = connection.getConnectivityState(false) === connectivityState.READY;
+    if (isConnected) headers.set("grpc-timeout", timeoutText(remainingMs));
+    const grpcDeadline = isConnected ? Number.POSITIVE_INFINITY : Date.now() + remainingMs;
+    const call = connection.createCall(path, grpcDeadline, undefined, null, undefined);
     const cancel = () => call.cancelWithStatus(status.CANCELLED, "cancelled by the client");
-    const running = { cancel };
+    const underWay: RunningCall = {
+      deadline: isConnected ? deadline : Number.POSITIVE_INFINITY,
+      cancel,
+      expire() {
+        reject(deadlineExceeded(context, "the answer was complete"));
+        cancel();
+      },
+    };
+    const release =
+      signal &&
+      onAbort(signal, () => {
+        reject(signal.reason);
+        cancel();
+      });
     let response: Uint8Array | undefined;
-    channel.running.add(running);
-    call.start(metadata, {
+    running.add(underWay);
+    call.start(headers, {
       onReceiveMetadata() {},
       onReceiveMessage(message: Buffer) {
         response = message;
       },
       onReceiveStatus(result) {
-        channel.running.delete(running);
-        if (result.code !== status.OK) reject(rpcErrorFromStatus(result, context));
-        else if (response === undefined) reject(localRpcError("INTERNAL", "the server sent no message", context));
-        else resolve(response);
+        running.delete(underWay);
+        release?.();
+        try {
+          resolve(resultOf(result, response, decode, context));
+        } catch (error) {
+          reject(error);
+        }
       },
     });
     call.sendMessageWithContext({}, request);
     call.startRead();
     call.halfClose();
-    return cancel;
   });
 }
 
+/** What a finished call answered, or its error. */
+function resultOf<Result>(
+  result: StatusObject,
+  response: Uint8Array | undefined,
+  decode: (response: Uint8Array) => Result,
+  context: GrpcCallContext,
+): Result {
+  if (result.code !== status.OK) throw rpcErrorFromStatus(result, context);
+  if (response === undefined) throw localRpcError("INTERNAL", "the server sent no message", context);
+  try {
+    return decode(response);
+  } catch (cause) {
+    // Anything but an output that is no tensor means that the server speaks another language.
+    if (isServingError(cause, "TensorError")) throw tensorErrorOf(context, cause);
+    throw localRpcError("INTERNAL", (cause as Error).message, context, cause);
+  }
+}
+
+/** The value of `grpc-timeout`: at most 8 digits and a unit ("Requests" in the gRPC specification, PROTOCOL-HTTP2.md). */
+function timeoutText(remainingMs: number): string {
+  const ms = Math.ceil(remainingMs);
+  return ms < 1e8 ? `${ms}m` : `${Math.min(Math.ceil(ms / 1000), 99_999_999)}S`;
+}
+
 /** The metadata of this attempt; a function that does not answer in time cannot hold the call up. */
-async function callMetadata(options: TransportCallOptions, context: GrpcCallContext): Promise<CallMetadata> {
-  const { metadata = {}, signal, deadline } = options;
-  if (typeof metadata !== "function") return metadata;
-  return await untilAborted(signal, (resolve, reject) => {
-    const timer = setTimeout(() => reject(deadlineExceeded(context)), Math.min(deadline - performance.now(), maxTimerMs));
-    const stop = () => clearTimeout(timer);
-    Promise.resolve().then(metadata).then(resolve, reject).finally(stop);
+function askedMetadata(
+  ask: () => Promise<CallMetadata>,
+  { signal, deadline }: TransportCallOptions,
+  context: GrpcCallContext,
+): Promise<CallMetadata> {
+  return untilAborted(signal, (resolve, reject) => {
+    const stop = atDeadline(deadline, () => reject(deadlineExceeded(context)));
+    Promise.resolve().then(ask).then(resolve, reject).finally(stop);
     return stop;
   });
 }
 
-/** Node fires timers beyond 2^31 - 1 ms at once. */
-const maxTimerMs = 2 ** 31 - 1;
-
-/** Like `new Promise`, but rejects with the signal's reason on abort; `start` gives back what stops the work. */
-function untilAborted<T>(
-  signal: AbortSignal | undefined,
-  start: (resolve: (value: T) => void, reject: (error: unknown) => void) => () => void,
-): Promise<T> {
-  return new Promise<T>((resolve, reject) => {
-    signal?.throwIfAborted();
-    const onAbort = () => {
-      stop();
-      reject(signal?.reason);
-    };
-    const done = () => signal?.removeEventListener("abort", onAbort);
-    const stop = start(
-      (value) => {
-        done();
-        resolve(value);
-      },
-      (error) => {
-        done();
-        reject(error);
-      },
-    );
-    signal?.addEventListener("abort", onAbort, { once: true });
-  });
-}
-
-function deadlineExceeded(context: GrpcCallContext) {
-  return localRpcError("DEADLINE_EXCEEDED", "the deadline passed before the call was sent", context);
+function deadlineExceeded(context: GrpcCallContext, event = "the call was sent") {
+  return localRpcError("DEADLINE_EXCEEDED", `the deadline passed before ${event}`, context);
 }

@@ -1,12 +1,10 @@
 /** The edge where HTTP answers and failed connections become an {@link RpcError} with the code gRPC would give. */
-import { type ErrorModelSpec, RpcError, type StatusCode } from "../../errors.js";
+import { knownFailure } from "../../error-hints.js";
+import { type ErrorSubject, RpcError, type StatusCode } from "../../errors.js";
 import { parseJson } from "../../tensor/json.js";
 
 /** Which call an error is about. */
-export interface RestCallContext {
-  /** RPC name in camelCase. */
-  readonly method: string;
-  readonly modelSpec: ErrorModelSpec;
+export interface RestCallContext extends ErrorSubject {
   /** `host:port` of the server. */
   readonly endpoint: string;
 }
@@ -21,29 +19,28 @@ export interface HttpAnswer {
 /** Transport name on the errors of this folder. */
 const transport = "rest";
 
-/** Codes by HTTP status: the server's own table backwards; where several share one, the likeliest. */
-const codes: Readonly<Record<number, StatusCode>> = {
-  400: "INVALID_ARGUMENT",
-  401: "UNAUTHENTICATED",
-  403: "PERMISSION_DENIED",
-  404: "NOT_FOUND",
-  409: "ABORTED",
-  413: "RESOURCE_EXHAUSTED",
-  429: "RESOURCE_EXHAUSTED",
-  499: "CANCELLED",
-  500: "INTERNAL",
-  501: "UNIMPLEMENTED",
-  502: "UNAVAILABLE",
-  503: "UNAVAILABLE",
-  504: "DEADLINE_EXCEEDED",
+/**
+ * Codes by HTTP status: the server's own table backwards, and what proxies add.
+ *
+ * Where several share a status the text tells which it is, or else it counts as the first, which is the likeliest.
+ */
+const codes: Readonly<Record<number, readonly [StatusCode, ...StatusCode[]]>> = {
+  400: ["INVALID_ARGUMENT", "FAILED_PRECONDITION", "OUT_OF_RANGE"],
+  401: ["UNAUTHENTICATED"],
+  403: ["PERMISSION_DENIED"],
+  404: ["NOT_FOUND"],
+  407: ["UNAUTHENTICATED"],
+  409: ["ABORTED", "ALREADY_EXISTS"],
+  413: ["RESOURCE_EXHAUSTED"],
+  429: ["RESOURCE_EXHAUSTED"],
+  431: ["RESOURCE_EXHAUSTED"],
+  499: ["CANCELLED"],
+  500: ["INTERNAL", "UNKNOWN", "DATA_LOSS"],
+  501: ["UNIMPLEMENTED"],
+  502: ["UNAVAILABLE"],
+  503: ["UNAVAILABLE"],
+  504: ["DEADLINE_EXCEEDED"],
 };
-
-/** Texts that tell the code better than the status: over gRPC the same fault has this code. */
-const codesByText: readonly { readonly text: RegExp; readonly code: StatusCode }[] = [
-  { text: /^Serving signature name: ".*" not found in signature def/s, code: "FAILED_PRECONDITION" },
-];
-
-const notTheApi = "this is not TensorFlow Serving's REST API: check host, port (8501 by default, not gRPC's 8500) and path prefix";
 
 /** How much of a body that is not the API's own stands in a message. */
 const excerptChars = 200;
@@ -52,15 +49,20 @@ const excerptChars = 200;
 export function rpcErrorFromAnswer({ status, contentType, body }: HttpAnswer, context: RestCallContext): RpcError {
   const text = errorText(body);
   if (text !== undefined) {
-    const code = codesByText.find((known) => known.text.test(text))?.code ?? codes[status] ?? "UNKNOWN";
-    return new RpcError({ ...context, transport, code, serverMessage: text });
+    return new RpcError({ ...context, transport, code: codeOf(status, text), serverMessage: text });
   }
   // 404 as HTML means that the path is not one of the API; the model may well exist.
   const isHtml = contentType.includes("html");
-  const code = status === 404 ? "UNIMPLEMENTED" : (codes[status] ?? "UNKNOWN");
+  const code = status === 404 ? "UNIMPLEMENTED" : codeOf(status, "");
   const start = new TextDecoder().decode(body).replace(/\s+/g, " ").trim().slice(0, excerptChars);
   const serverMessage = `HTTP ${status} ${isHtml ? "with an HTML page" : start === "" ? "without a body" : "with an unknown body"}${start && `: ${start}`}`;
-  return new RpcError({ ...context, transport, code, serverMessage, ...(isHtml || status === 404 ? { hint: notTheApi } : {}) });
+  return new RpcError({ ...context, transport, code, serverMessage });
+}
+
+/** The code that the same failure has over gRPC. */
+function codeOf(status: number, text: string): StatusCode {
+  const candidates = codes[status] ?? ["UNKNOWN"];
+  return knownFailure(text, candidates)?.code ?? candidates[0];
 }
 
 /** The text of the API's own error body, `{"error": "..."}`. */
@@ -89,11 +91,16 @@ export function rpcErrorFromConnection(cause: unknown, context: RestCallContext)
     code: isGarbage ? "INTERNAL" : "UNAVAILABLE",
     serverMessage: isGarbage ? `the answer is not HTTP/1.1: ${text}` : text,
     cause,
-    ...(isGarbage ? { hint: notTheApi } : {}),
   });
 }
 
 /** The error for a call that ends here, without a word from the server. */
 export function restError(code: StatusCode, text: string, context: RestCallContext, options: { cause?: unknown } = {}): RpcError {
   return new RpcError({ ...context, transport, code, serverMessage: text, cause: options.cause });
+}
+
+/** The error for a method that has no form over REST; nothing is sent. */
+export function unimplemented(context: RestCallContext): RpcError {
+  const serverMessage = `TensorFlow Serving's REST API has no ${context.method}`;
+  return new RpcError({ ...context, transport, code: "UNIMPLEMENTED", serverMessage, hint: "use gRPC (port 8500 by default)" });
 }

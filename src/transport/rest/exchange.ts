@@ -3,14 +3,10 @@ import { validateHeaderName, validateHeaderValue } from "node:http";
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";
 import type { Pool } from "undici";
+import { atDeadline, minRemainingMs, onAbort, unlessAborted } from "../../deadline.js";
+import { isServingError } from "../../errors.js";
 import type { CallMetadata, TransportCallOptions } from "../transport.js";
 import { type RestCallContext, restError, rpcErrorFromAnswer, rpcErrorFromConnection } from "./error.js";
-
-/** Less than this left, and nothing is sent: the answer could not come in time. */
-const minRemainingMs = 2;
-
-/** Node fires timers beyond 2^31 - 1 ms at once. */
-const maxTimerMs = 2 ** 31 - 1;
 
 /** Errors are short; more is cut, whoever sent it. */
 const maxErrorBytes = 64 * 1024;
@@ -61,36 +57,56 @@ export async function exchange(
 ): Promise<Uint8Array> {
   const { signal } = options;
   signal?.throwIfAborted();
-  const remainingMs = options.deadline - performance.now();
-  if (remainingMs < minRemainingMs) throw deadlineExceeded(context);
+  assertTimeLeft(options, context);
   const controller = new AbortController();
-  const timer = remainingMs > maxTimerMs ? undefined : setTimeout(() => controller.abort(deadlinePassed), remainingMs);
-  const onAbort = () => controller.abort();
-  signal?.addEventListener("abort", onAbort, { once: true });
-  connection.closed.addEventListener("abort", onAbort, { once: true });
-  if (connection.closed.aborted) onAbort();
+  const end = () => controller.abort();
+  const stops = [
+    atDeadline(options.deadline, () => controller.abort(deadlinePassed)),
+    onAbort(connection.closed, end),
+    ...(signal === undefined ? [] : [onAbort(signal, end)]),
+  ];
+  if (connection.closed.aborted) end();
   try {
-    const headers = headersFrom(await untilAborted(controller.signal, metadataOf(options)), request);
-    const message = await untilAborted(controller.signal, messageOf(request, headers, connection.gzipMinBytes));
-    if (options.deadline - performance.now() < minRemainingMs) throw deadlineExceeded(context);
-    // undici looks at the signal only once it is connected, which a silent address puts off for minutes.
-    return await untilAborted(controller.signal, send(connection.pool, message, controller.signal, context));
+    const headers = headersFrom(await unlessAborted(controller.signal, metadataOf(options)), request);
+    const sendOnce = async (gzipMinBytes: number): Promise<Uint8Array> => {
+      const message = await unlessAborted(controller.signal, messageOf(request, headers, gzipMinBytes));
+      assertTimeLeft(options, context);
+      // undici looks at the signal only once it is connected, which a silent address puts off for minutes.
+      return await unlessAborted(controller.signal, send(connection.pool, message, controller.signal, context));
+    };
+    try {
+      return await sendOnce(connection.gzipMinBytes);
+    } catch (error) {
+      if (!isCompressed(request, connection.gzipMinBytes) || !looksEmpty(error)) throw error;
+      // What the server fails to unpack it takes for an empty body, and runs nothing.
+      return await sendOnce(Number.POSITIVE_INFINITY);
+    }
   } catch (error) {
     if (signal?.aborted) throw signal.reason;
     if (controller.signal.reason === deadlinePassed) throw deadlineExceeded(context);
     if (connection.closed.aborted) throw restError("CANCELLED", "the transport is closed", context, { cause: error });
     throw error;
   } finally {
-    clearTimeout(timer);
-    signal?.removeEventListener("abort", onAbort);
-    connection.closed.removeEventListener("abort", onAbort);
+    for (const stop of stops) stop();
   }
+}
+
+function assertTimeLeft({ deadline }: TransportCallOptions, context: RestCallContext): void {
+  if (deadline - performance.now() < minRemainingMs) throw deadlineExceeded(context);
 }
 
 /** The request with its body compressed where that is wanted and the server can take it; other threads do that. */
 async function messageOf({ path, body }: RestRequest, headers: readonly string[], gzipMinBytes: number): Promise<Message> {
-  if (body === undefined || body.length < gzipMinBytes || body.length >= maxGzipBytes) return { path, headers, body };
+  if (body === undefined || !isCompressed({ path, body }, gzipMinBytes)) return { path, headers, body };
   return { path, headers: [...headers, "content-encoding", "gzip"], body: await gzipAsync(body) };
+}
+
+function isCompressed({ body }: RestRequest, gzipMinBytes: number): boolean {
+  return body !== undefined && body.length >= gzipMinBytes && body.length < maxGzipBytes;
+}
+
+function looksEmpty(error: unknown): boolean {
+  return isServingError(error, "RpcError") && error.serverMessage.includes("The document is empty");
 }
 
 async function send(pool: Pool, message: Message, signal: AbortSignal, context: RestCallContext): Promise<Uint8Array> {
@@ -128,21 +144,6 @@ async function firstOf(stream: AsyncIterable<Uint8Array>, maxBytes: number): Pro
 async function metadataOf(options: TransportCallOptions): Promise<CallMetadata> {
   const { metadata = {} } = options;
   return typeof metadata === "function" ? await metadata() : metadata;
-}
-
-/** The result of a promise that cannot be stopped itself; rejects as soon as the signal aborts. */
-async function untilAborted<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
-  let onAbort = () => {};
-  const aborted = new Promise<never>((_, reject) => {
-    onAbort = () => reject(signal.reason);
-    if (signal.aborted) onAbort();
-    signal.addEventListener("abort", onAbort, { once: true });
-  });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener("abort", onAbort);
-  }
 }
 
 /** Headers that shape the message itself; a second opinion on them would break it. */

@@ -15,6 +15,8 @@ export function statusPath(spec: ModelSpec): string {
 }
 
 function encodeSegment(text: string): string {
+  // Escaped or not, proxies and URL parsers take these for a step in the path, so another path would be asked.
+  if (text === "." || text === "..") throw new TypeError(`"${text}": URLs cannot hold this name: use gRPC (port 8500 by default)`);
   try {
     return encodeURIComponent(text);
   } catch (cause) {

@@ -1,13 +1,23 @@
 /** Calls over REST: HTTP/1.1 to one server. */
-import { setMaxListeners } from "node:events";
 import { Pool } from "undici";
-import { isServingError, RpcError } from "../../errors.js";
+import { isServingError, RpcError, tensorErrorOf } from "../../errors.js";
+import type { Example } from "../../example-codec.js";
 import { defaultSignatureName, type ModelSpec } from "../../model-spec.js";
 import type { Signature } from "../../signature.js";
-import type { ModelMetadata, PredictResult, TensorMap, Transport, TransportCallOptions, TransportPredictOptions } from "../transport.js";
+import type {
+  AnsweringModel,
+  ModelMetadata,
+  PredictResult,
+  TensorMap,
+  Transport,
+  TransportCallOptions,
+  TransportExampleOptions,
+  TransportPredictOptions,
+} from "../transport.js";
 import { completeInputs, readPredictBody, writePredictBody } from "./bodies.js";
 import { createConnector } from "./connector.js";
-import { type RestCallContext, restError } from "./error.js";
+import { type RestCallContext, restError, unimplemented } from "./error.js";
+import { readClassifyBody, readRegressBody, writeExamplesBody } from "./example-bodies.js";
 import { exchange, type RestRequest } from "./exchange.js";
 import { readMetadata, readStatuses } from "./metadata.js";
 import { modelPath, statusPath } from "./paths.js";
@@ -33,8 +43,6 @@ export function createRestTransport({ url, gzipMinBytes = Number.POSITIVE_INFINI
   const pool = new Pool(origin, { pipelining: 1, keepAliveTimeout: 4000, headersTimeout: 0, bodyTimeout: 0, connect });
   let running = 0;
   const closing = new AbortController();
-  // Every running call listens; Node warns above 10 otherwise.
-  setMaxListeners(0, closing.signal);
   const connection = { pool, closed: closing.signal, gzipMinBytes };
 
   async function call<Result>(
@@ -49,7 +57,7 @@ export function createRestTransport({ url, gzipMinBytes = Number.POSITIVE_INFINI
     try {
       return read(bytes);
     } catch (cause) {
-      if (isServingError(cause, "TensorError")) throw cause;
+      if (isServingError(cause, "TensorError")) throw tensorErrorOf(context, cause);
       throw restError("INTERNAL", `unexpected answer: ${(cause as Error).message}`, context, { cause });
     }
   }
@@ -84,14 +92,35 @@ export function createRestTransport({ url, gzipMinBytes = Number.POSITIVE_INFINI
       if (signature === undefined) throw new Error(`the model answered, but its metadata has no signature "${signatureName}"`);
       return {
         outputs: wantedOutputs(readPredictBody(answer, signature, format), options.outputFilter ?? []),
-        modelSpec: { name: spec.name, ...(spec.version === undefined ? {} : { version: BigInt(spec.version) }), signatureName },
+        modelSpec: answeringModel(spec),
       };
     });
+  }
+
+  /** Classify and Regress: the server converts the examples by their looks and asks for no signature. */
+  async function infer<Results>(
+    method: "classify" | "regress",
+    spec: ModelSpec,
+    examples: readonly Example[],
+    options: TransportExampleOptions,
+    read: (answer: Uint8Array) => Results,
+  ): Promise<{ results: Results; modelSpec: AnsweringModel }> {
+    const body = writeExamplesBody(spec.signatureName, examples, options.context);
+    const results = await call(method, spec, { path: `${modelPath(spec)}:${method}`, body }, options, read);
+    return { results, modelSpec: answeringModel(spec) };
   }
 
   return {
     needsSignature: true,
     predict,
+    classify: (spec, examples, options) => infer("classify", spec, examples, options, readClassifyBody),
+    regress: (spec, examples, options) => infer("regress", spec, examples, options, readRegressBody),
+    async multiInference(tasks) {
+      throw unimplemented({ method: "multiInference", modelSpec: tasks[0]?.spec, endpoint: host });
+    },
+    async reloadConfig() {
+      throw unimplemented({ method: "reloadConfig", endpoint: host });
+    },
     getModelMetadata: (spec, options) => fetchMetadata("getModelMetadata", spec, options),
     getModelStatus: (spec, options) => call("getModelStatus", spec, { path: statusPath(spec) }, options, readStatuses),
     async close() {
@@ -99,6 +128,12 @@ export function createRestTransport({ url, gzipMinBytes = Number.POSITIVE_INFINI
       await pool.destroy();
     },
   };
+}
+
+/** What answered, as far as the request tells: the answers over REST name neither model nor version. */
+function answeringModel(spec: ModelSpec): AnsweringModel {
+  const version = spec.version === undefined ? {} : { version: BigInt(spec.version) };
+  return { name: spec.name, ...version, signatureName: spec.signatureName || defaultSignatureName };
 }
 
 /** REST has no output filter: it is checked here, with the codes and texts of gRPC, and applied to the answer. */

@@ -1,0 +1,152 @@
+/** The life of a client's calls: their clock, their abort, and the end of them all when the client is closed. */
+import { setMaxListeners } from "node:events";
+import { onAbort, settleWithin } from "../deadline.js";
+import { formatModelSpec, RpcError, ServingError } from "../errors.js";
+import type { ModelSpec } from "../model-spec.js";
+import type { TransportCallOptions } from "../transport/transport.js";
+import { type CallOptions, type ClientSettings, checkCallOptions, mergeMetadata } from "./options.js";
+import type { Target } from "./target.js";
+
+/** How long after the deadline a transport may take to say so. */
+const transportGraceMs = 200;
+
+/** What a call is about. */
+export interface CallSubject {
+  /** RPC name in camelCase. */
+  readonly method: string;
+  /** Absent where the call is about no model. */
+  readonly spec?: ModelSpec;
+}
+
+/** One running call. */
+export type Call<Subject extends CallSubject = CallSubject> = Subject & {
+  /** When the call began, in milliseconds of `performance.now()`. */
+  readonly startedAt: number;
+  /** What the transport is given. */
+  readonly options: TransportCallOptions;
+  /** Stops listening to the caller's signal. */
+  readonly release: (() => void) | undefined;
+};
+
+/** A running call about a model. */
+export type ModelCall = Call<CallSubject & { readonly spec: ModelSpec }>;
+
+/** A call as it stands at the start of messages: `predict m:3`. */
+export function subjectOf({ method, spec }: CallSubject): string {
+  return spec === undefined ? method : `${method} ${formatModelSpec(spec)}`;
+}
+
+/** All calls of one client. */
+export class Calls {
+  readonly #settings: ClientSettings;
+  readonly #target: Target | undefined;
+  /** Ends every running call; the signal of all calls whose callers gave none. */
+  readonly #forced = new AbortController();
+  #running = 0;
+  #isClosed = false;
+  #whenIdle: (() => void) | undefined;
+
+  /** @param target - Where calls go; absent for a transport of the caller's own, which is not trusted to keep to deadlines. */
+  constructor(settings: ClientSettings, target: Target | undefined) {
+    this.#settings = settings;
+    this.#target = target;
+    // Own transports may each add a listener for every call; Node warns above 10.
+    setMaxListeners(0, this.#forced.signal);
+    // While this stands the signal keeps its one listener, which takes longer to add and remove than all else a call does here.
+    onAbort(this.#forced.signal, () => undefined);
+  }
+
+  /**
+   * Check the options, start the clock, and count the call among the running ones until {@link end}.
+   *
+   * @throws ServingError `FAILED_PRECONDITION` once the client is closed.
+   */
+  begin<Subject extends CallSubject>(subject: Subject, options: CallOptions): Call<Subject> {
+    const startedAt = performance.now();
+    checkCallOptions(options);
+    if (this.#isClosed) {
+      throw new ServingError(`FAILED_PRECONDITION: ${subjectOf(subject)}: the client is closed`, { code: "FAILED_PRECONDITION" });
+    }
+    options.signal?.throwIfAborted();
+    const deadline = startedAt + (options.timeoutMs ?? this.#settings.timeoutMs);
+    const metadata = mergeMetadata(this.#settings.metadata, options.metadata);
+    const { signal, release } = this.#signalFor(options.signal);
+    this.#running++;
+    // Spelled out: spreading the subject takes longer than all else here. The cast says what the spread would: the spec is the subject's.
+    const { method, spec } = subject;
+    return { method, spec, startedAt, options: { deadline, signal, metadata }, release } as Call<Subject>;
+  }
+
+  /** The call has settled. */
+  end({ release }: Call): void {
+    release?.();
+    this.#running--;
+    if (this.#running === 0) this.#whenIdle?.();
+  }
+
+  /** {@link begin}, the work within the call's limits, and {@link end}. */
+  async run<Subject extends CallSubject, Result>(
+    subject: Subject,
+    options: CallOptions,
+    work: (call: Call<Subject>) => Promise<Result>,
+  ): Promise<Result> {
+    const call = this.begin(subject, options);
+    try {
+      return await this.bounded(call, work(call));
+    } finally {
+      this.end(call);
+    }
+  }
+
+  /** Our transports keep to deadline and signal themselves and know more about what these cut off; this is for others. */
+  bounded<Result>(call: Call, work: Promise<Result>): Promise<Result> {
+    if (this.#target !== undefined) return work;
+    const limits = { deadline: call.options.deadline + transportGraceMs, signal: call.options.signal };
+    return settleWithin(work, limits, () => this.deadlineError(call, "waiting for the transport"));
+  }
+
+  /** Take no more calls, and wait for the running ones. */
+  async drain(): Promise<void> {
+    this.#isClosed = true;
+    if (this.#running === 0) return;
+    await new Promise<void>((resolve) => {
+      this.#whenIdle = resolve;
+    });
+  }
+
+  /** End the running calls, which reject with the reason. */
+  cancelAll(reason: ServingError): void {
+    this.#forced.abort(reason);
+  }
+
+  /** The error of a call whose time ran out on this side. */
+  deadlineError(call: CallSubject, doing: string): RpcError {
+    return this.error(call, { code: "DEADLINE_EXCEEDED", serverMessage: `time ran out while ${doing}` });
+  }
+
+  /** An error of a call that ends on this side. */
+  error({ method, spec }: CallSubject, what: Pick<RpcError, "code" | "serverMessage"> & { hint?: string | undefined }): RpcError {
+    const target = this.#target;
+    return new RpcError({
+      ...what,
+      method,
+      modelSpec: spec,
+      endpoint: target === undefined ? "" : target.transport === "grpc" ? target.target : new URL(target.url).host,
+      transport: target?.transport ?? "custom",
+    });
+  }
+
+  /** One signal for the caller's abort and for a close by force, which most calls share. */
+  #signalFor(own: AbortSignal | undefined): { signal: AbortSignal; release: (() => void) | undefined } {
+    const forced = this.#forced.signal;
+    if (own === undefined) return { signal: forced, release: undefined };
+    const ended = new AbortController();
+    const releases = [forced, own].map((signal) => onAbort(signal, () => ended.abort(signal.reason)));
+    return {
+      signal: ended.signal,
+      release() {
+        for (const release of releases) release();
+      },
+    };
+  }
+}

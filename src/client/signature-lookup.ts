@@ -1,0 +1,118 @@
+/** Where the client needs a signature: to convert and check inputs before sending, and to explain refusals after. */
+import { isServingError } from "../errors.js";
+import type { Signature } from "../signature.js";
+import type { PredictResult, TensorMap, Transport } from "../transport/transport.js";
+import { type Calls, type ModelCall, subjectOf } from "./calls.js";
+import { describeDifference, signatureOf, withHint } from "./hints.js";
+import { inputsFor, inputsWithoutSignature, type PredictInputs, tensorsOnly } from "./inputs.js";
+import type { ClientSettings, PredictOptions } from "./options.js";
+import { type CachedMetadata, SignatureCache } from "./signature-cache.js";
+
+/** How long REST trusts the signature of a model whose version is not pinned: its answers do not tell when a new version has taken over. */
+const unpinnedMaxAgeMs = 60_000;
+
+/** How long an error waits for the signature that may explain it. */
+const hintTimeoutMs = 1000;
+
+/** What a predict call sends, and the signature it was made for, where that is known. */
+export interface Prepared {
+  readonly tensors: TensorMap;
+  readonly signature?: Signature | undefined;
+}
+
+/** How a call deals with the signature. */
+export interface Checking {
+  /** Compare inputs with the signature before sending. */
+  readonly check: boolean;
+  /** Fetch the signature also where the call could do without. */
+  readonly lookUp: boolean;
+}
+
+/** The signatures of one transport's models. */
+export class SignatureLookup {
+  readonly #transport: Transport;
+  readonly #calls: Calls;
+  readonly #settings: ClientSettings;
+  readonly #cache: SignatureCache;
+
+  constructor(transport: Transport, calls: Calls, settings: ClientSettings) {
+    this.#transport = transport;
+    this.#calls = calls;
+    this.#settings = settings;
+    this.#cache = new SignatureCache({
+      maxAgeMs: transport.needsSignature === true ? unpinnedMaxAgeMs : Number.POSITIVE_INFINITY,
+      now: () => performance.now(),
+    });
+  }
+
+  /** The inputs where they can be sent as they are: tensors, and no signature that is known or needed. */
+  asGiven(call: ModelCall, inputs: PredictInputs, checking: Checking): Prepared | undefined {
+    const tensors = tensorsOnly(inputs);
+    const needed = tensors === undefined || checking.lookUp || this.#transport.needsSignature === true;
+    return needed || this.#cache.peek(call.spec) !== undefined ? undefined : { tensors };
+  }
+
+  /** What to send for these inputs by the signature, which is looked up where it is not known. */
+  async prepare(call: ModelCall, inputs: PredictInputs, { check }: Checking): Promise<Prepared> {
+    const entry = this.#cache.peek(call.spec) ?? (await this.#lookUp(call));
+    try {
+      const prepared = fitted(call, entry, inputs, check);
+      if (prepared !== undefined) return prepared;
+    } catch (error) {
+      if (!isServingError(error, "SignatureError") || entry.startedAt >= call.startedAt) throw error;
+    }
+    // Known from an earlier call, and does not fit: the model may have changed since.
+    this.#cache.drop(call.spec);
+    const fresh = await this.#lookUp(call, call.startedAt);
+    return fitted(call, fresh, inputs, check) ?? { tensors: inputsWithoutSignature(inputs, subjectOf(call)) };
+  }
+
+  /** Over gRPC every answer tells its version, so that a new one shows at once. */
+  forgetOldVersion({ spec }: ModelCall, { modelSpec }: PredictResult): void {
+    const known = this.#cache.peek(spec)?.metadata.modelSpec.version;
+    if (known !== undefined && modelSpec.version !== undefined && known !== modelSpec.version) this.#cache.drop(spec);
+  }
+
+  /** The error of a predict call; where the server found fault with the request, with what differs from the signature as a hint. */
+  async explain(call: ModelCall, tensors: TensorMap, options: PredictOptions, error: unknown): Promise<unknown> {
+    const isMisfit = isServingError(error) && (error.code === "INVALID_ARGUMENT" || error.code === "FAILED_PRECONDITION");
+    if (!isMisfit) return error;
+    const known = this.#cache.peek(call.spec);
+    // Over REST nothing but this error tells that a new version has taken over since.
+    const isStale = this.#transport.needsSignature === true && call.spec.version === undefined && (known?.startedAt ?? 0) < call.startedAt;
+    if (isStale) this.#cache.drop(call.spec);
+    if (!isServingError(error, "RpcError")) return error;
+    const entry = known === undefined || isStale ? await this.#lookUpForHint(call) : known;
+    if (call.options.signal?.aborted === true) return call.options.signal.reason;
+    const difference = entry === undefined ? undefined : describeDifference(entry.metadata, call.spec, tensors, options);
+    return difference === undefined ? error : withHint(error, call.method, difference);
+  }
+
+  /** The metadata of the call's model; a fetch that is begun here serves all who ask meanwhile, so it has a deadline of its own. */
+  #lookUp(call: ModelCall, notBefore?: number): Promise<CachedMetadata> {
+    const { deadline, signal, metadata } = call.options;
+    return this.#cache.get(call.spec, {
+      deadline,
+      signal,
+      notBefore,
+      fetch: async (unwanted) => {
+        const ownDeadline = Math.max(deadline, performance.now() + this.#settings.timeoutMs);
+        return this.#transport.getModelMetadata(call.spec, { deadline: ownDeadline, signal: unwanted, metadata });
+      },
+      onDeadline: () => this.#calls.deadlineError(call, "waiting for the model's signature"),
+    });
+  }
+
+  /** The metadata where the server tells it soon; its error is worth more than what went wrong in a look-up for a hint. */
+  async #lookUpForHint(call: ModelCall): Promise<CachedMetadata | undefined> {
+    const deadline = Math.min(call.options.deadline, performance.now() + hintTimeoutMs);
+    return this.#lookUp({ ...call, options: { ...call.options, deadline } }).catch(() => undefined);
+  }
+}
+
+/** The inputs as one signature wants them; `undefined` if the model has no signature of the name. */
+function fitted(call: ModelCall, entry: CachedMetadata, inputs: PredictInputs, check: boolean): Prepared | undefined {
+  const signature = signatureOf(entry.metadata, call.spec);
+  if (signature === undefined) return undefined;
+  return { tensors: inputsFor(signature, inputs, subjectOf(call), check), signature };
+}

@@ -1,0 +1,399 @@
+/**
+ * What failed calls say, and what that means: the one table behind the hints, the retrying and the codes of errors.
+ *
+ * Texts are those of TensorFlow Serving 2.20.0, of grpc-js 1.14, of undici 7 and of this package itself. `docs/errors.md` shows the same
+ * table to users; a test keeps the two equal.
+ */
+import type { StatusCode } from "./errors.js";
+
+/** One way for a call to fail. */
+export interface KnownFailure {
+  /**
+   * How the message begins, in each wording. `<x>` stands for anything, and so does `...`; what follows is not compared.
+   *
+   * An empty text is an empty message.
+   */
+  readonly texts: readonly string[];
+  /** The code it comes with over gRPC. Over REST it tells apart what one HTTP status stands for. Absent where the code varies. */
+  readonly code?: StatusCode;
+  /** Cause, and what the caller can do. */
+  readonly hint: string;
+  /** Whether the same call may succeed when it is sent again. @defaultValue true for `UNAVAILABLE`, false for other codes */
+  readonly retryable?: boolean;
+}
+
+const noSignature = "the model has no signature of this name: getModelMetadata lists those it has; signatureName chooses one";
+const nothingToRun = "the signature takes or computes nothing (as __saved_model_init_op does): choose another with signatureName";
+const wrongNames =
+  "the inputs are not those of the signature: getModelMetadata lists their names; client.model(name) checks before sending";
+const wrongShape = "the values are ragged or nested in a way the signature does not expect: getModelMetadata tells the shapes";
+const wrongKind =
+  "the signature is not one for this method: choose another with signatureName (getModelMetadata lists them), or call predict";
+const noJsonForm = "REST's JSON has no form for this dtype: use gRPC (port 8500 by default)";
+const behindProxy =
+  "a proxy answered, not the model server: the server behind it is down, or still loads its models and has no open port yet";
+const proxyRefuses = "a proxy refused the caller, as TensorFlow Serving itself never does: pass the credentials it wants as metadata";
+const tooSlow =
+  "raise timeoutMs, or look at the server's load: the first calls after a model has loaded are slow unless it has warm-up records";
+
+/** Known failures; the first that fits counts, so the particular stands before the general. */
+export const knownFailures: readonly KnownFailure[] = [
+  // Models, versions, labels, signatures.
+  {
+    texts: ["Servable not found for request: <model>"],
+    code: "NOT_FOUND",
+    hint: "no such model or version is loaded: getModelStatus tells whether it still loads or failed; otherwise look at the name and the server's --model_name or --model_config_file",
+  },
+  {
+    texts: ["Could not find any versions of model <name>", "Could not find version <version> of model <name>"],
+    code: "NOT_FOUND",
+    hint: "the server has never seen this model or version: check the name and --model_config_file (a model just added shows at the next look at the file system, --file_system_poll_wait_seconds)",
+  },
+  {
+    texts: ["Unrecognized servable version label: <label>"],
+    code: "INVALID_ARGUMENT",
+    hint: "the label is not in version_labels of this model in --model_config_file; a model the server does not know gives the same text",
+  },
+  {
+    texts: ["Model labels does not init yet"],
+    code: "UNAVAILABLE",
+    hint: "the server has not applied its first configuration yet: try again, or wait with waitForModel",
+  },
+  {
+    texts: [`Serving signature key "<name>" not found`, `Serving signature name: "<name>" not found`],
+    code: "FAILED_PRECONDITION",
+    hint: noSignature,
+  },
+  {
+    texts: ["No signature was found with the name: <name>", "Requested signature not found in model graph: <name>"],
+    code: "INVALID_ARGUMENT",
+    hint: noSignature,
+  },
+  {
+    texts: [
+      "Expected one input Tensor.",
+      "Expected one output Tensor.",
+      "Expected classification signature <what>",
+      "Expected regression signature <what>",
+      "No classification inputs found in SignatureDef",
+      "No classification outputs found in SignatureDef",
+      "No regression inputs found in SignatureDef",
+      "No regression outputs found in SignatureDef",
+    ],
+    code: "INVALID_ARGUMENT",
+    hint: wrongKind,
+  },
+  { texts: ["Failed to get input map for signature: <name>"], code: "INVALID_ARGUMENT", hint: nothingToRun },
+  { texts: ["Node 'NoOp' (type: 'NoOp', num of outputs: 0)"], code: "OUT_OF_RANGE", hint: nothingToRun },
+
+  // Inputs and outputs.
+  {
+    texts: [
+      "input size does not match signature: <count>",
+      "Signature input alias: <name>",
+      "Inputs contains invalid name",
+      "Missing named input: <name>",
+      "inputs is a plain value/list",
+      "instances is a plain list",
+      "Failed to process element: <row> keys must be equal to: <names>",
+      "Failed to process element: <row> does not have named input: <name>",
+    ],
+    code: "INVALID_ARGUMENT",
+    hint: wrongNames,
+  },
+  {
+    texts: [
+      "Expects arg[<index>] to be <dtype> but <dtype> is provided",
+      "JSON Value: <value> is not of expected type: <dtype>",
+      "Failed to process element: <row> is not of expected type: <dtype>",
+    ],
+    code: "INVALID_ARGUMENT",
+    hint: "an input has another dtype than the signature: getModelMetadata tells it; client.model(name) converts plain values to it",
+  },
+  {
+    texts: [
+      "Encountered list at unexpected <place>",
+      "JSON Value: <value> found at incorrect level",
+      "Failed to process element: <row> Expecting tensor size: <count>",
+      "Failed to process element: <row> Expecting shape [<shape>]",
+      "Failed to process element: <row> Encountered list at unexpected <place>",
+    ],
+    code: "INVALID_ARGUMENT",
+    hint: wrongShape,
+  },
+  {
+    texts: ["JSON Value: <value> No values in 'instances' array"],
+    code: "INVALID_ARGUMENT",
+    hint: "REST's row format cannot carry a batch without rows, and a server that batches may hang on one: answer empty batches without a call",
+  },
+  {
+    texts: ["JSON Parse error: <error>"],
+    code: "INVALID_ARGUMENT",
+    hint: "the request did not arrive as it was sent: look for a proxy that changes or compresses bodies (the server unpacks gzip up to 100 MiB, nothing else)",
+  },
+  {
+    texts: ["tensor parsing error: <name>"],
+    code: "INVALID_ARGUMENT",
+    hint: "the server could not read this input: its dtype, shape and number of bytes do not belong together",
+  },
+  {
+    texts: ["output tensor alias not found in signature: <name>", "duplicate output tensor alias: <name>"],
+    code: "INVALID_ARGUMENT",
+    hint: "outputFilter takes names of the signature's outputs, each once: getModelMetadata lists them",
+  },
+  { texts: ["Conversion of JSON Value: <value> to type: <dtype>"], code: "UNIMPLEMENTED", hint: noJsonForm },
+  {
+    texts: ["Failed to process element: <row> Conversion of JSON Value: <value> to type: <dtype>"],
+    code: "INVALID_ARGUMENT",
+    hint: noJsonForm,
+  },
+  {
+    texts: ["Failed to write JSON value for tensor type: <dtype>"],
+    code: "INVALID_ARGUMENT",
+    hint: `an output cannot be sent back: ${noJsonForm}`,
+  },
+  {
+    texts: ["Tensor name: <name> has no shape information", "Tensor name: <name> has inconsistent batch size"],
+    code: "INVALID_ARGUMENT",
+    hint: 'REST\'s row format needs outputs of one and the same first dimension: use restFormat "column", or gRPC',
+  },
+  {
+    texts: ["Input is empty."],
+    code: "INVALID_ARGUMENT",
+    hint: "classify and regress need at least one example",
+  },
+  {
+    texts: ["Name: <example>, Feature: <feature> is required", "Name: <example>, Key: <feature>"],
+    code: "INVALID_ARGUMENT",
+    hint: "a feature is missing, of another kind or of another length than the model parses: number is float, bigint is int64, string and bytes are bytes",
+  },
+  {
+    texts: ["Could not parse example input"],
+    code: "INVALID_ARGUMENT",
+    hint: "this input takes serialized tf.Examples: make them with tfserving/example",
+  },
+
+  // Load, limits and server-side batching.
+  {
+    texts: ["Server Threadpool Exhausted"],
+    code: "RESOURCE_EXHAUSTED",
+    retryable: true,
+    hint: "the server runs grpc_max_threads - 1 calls at a time and refuses the rest: send fewer at once or raise --grpc_max_threads",
+  },
+  {
+    texts: ["The batch scheduling queue to which this task was submitted is full"],
+    code: "UNAVAILABLE",
+    hint: "the server's batching cannot keep up: send less at once, or raise max_enqueued_batches or num_batch_threads in --batching_parameters_file",
+  },
+  {
+    texts: ["Run() timeout exceeded while waiting in batching queue"],
+    code: "RESOURCE_EXHAUSTED",
+    hint: "a time-out, not a limit: the call waited in the server's batch queue for longer than it had; raise timeoutMs (REST: --rest_api_timeout_in_ms too) or num_batch_threads in --batching_parameters_file",
+  },
+  {
+    texts: ["Task size <rows> is larger than maximum input batch size <rows>"],
+    code: "INVALID_ARGUMENT",
+    hint: "the call has more rows than one batch: send fewer, or raise max_batch_size in --batching_parameters_file",
+  },
+  {
+    texts: ["Batching Run() input tensors must have <what>"],
+    code: "INVALID_ARGUMENT",
+    hint: "with --enable_batching every input needs the same first dimension: a signature with scalar inputs cannot be batched",
+  },
+  {
+    texts: ["Tensors with name '<name>' from different tasks have different shapes"],
+    code: "FAILED_PRECONDITION",
+    retryable: true,
+    hint: "the server batched this call with another caller's of another shape: try again, send equal shapes, or set pad_variable_length_inputs in --batching_parameters_file",
+  },
+  {
+    texts: ["Batched output tensor <what>"],
+    code: "FAILED_PRECONDITION",
+    hint: "an output does not have one row for each input row, which --enable_batching needs: serve this model without batching",
+  },
+  {
+    texts: ["received initial metadata size exceeds limit", "received metadata size exceeds <limit>", "HTTP 431 "],
+    code: "RESOURCE_EXHAUSTED",
+    hint: "the call's metadata is too large (over gRPC the server takes 8 KiB): send less of it",
+  },
+  {
+    texts: ["Received message larger than max", "Attempted to send message with a size larger than <limit>", "HTTP 413 "],
+    code: "RESOURCE_EXHAUSTED",
+    hint: "the message is over a size limit; the server's own is 2 GiB, so it is normally that of a proxy: raise it there, or send fewer rows",
+  },
+  {
+    texts: ["Too many pings", "Bandwidth exhausted or memory limit exceeded"],
+    hint: "the server ended the connection, normally because of keepalive pings less than 5 minutes apart: leave keepaliveMs at its default, or lower grpc.http2.min_ping_interval_without_data_ms in --grpc_channel_arguments",
+  },
+
+  // Time.
+  {
+    texts: ["Deadline exceeded after <time>Waiting for LB pick"],
+    code: "DEADLINE_EXCEEDED",
+    hint: "no connection was there in time: check host, port (8500 by default) and firewalls; a server that hangs while it starts looks the same",
+  },
+  {
+    texts: ["Timed out waiting for notification"],
+    code: "DEADLINE_EXCEEDED",
+    hint: `the model ran out of time: ${tooSlow}; REST stops it after --rest_api_timeout_in_ms (30 s by default) whatever timeoutMs says`,
+  },
+  {
+    texts: ["the deadline passed before the call was sent", "no time left to send the call"],
+    code: "DEADLINE_EXCEEDED",
+    hint: "time was up before the call was sent: timeoutMs also covers connecting, looking up the signature and a metadata function",
+  },
+  {
+    texts: [
+      "Deadline exceeded",
+      "Deadline Exceeded",
+      "the deadline passed before the answer was complete",
+      "time ran out while waiting for <what>",
+    ],
+    code: "DEADLINE_EXCEEDED",
+    hint: `no answer came in time: ${tooSlow}`,
+  },
+
+  // Loading and configuration.
+  {
+    texts: ["version <version> failed to load: <error>"],
+    retryable: false,
+    hint: "the server gave this version up: its log has the whole story; repair the version folder or add a new version",
+  },
+  {
+    texts: ["<count> model(s) did not become available: <errors>"],
+    code: "UNKNOWN",
+    hint: "new models of this reload failed to load, the rest of it stays applied: repair their version folders (the server's log has the whole story) and send it again",
+  },
+  {
+    texts: ["Request to assign label to version <version> of model <name>"],
+    code: "FAILED_PRECONDITION",
+    hint: "labels go on loaded versions only: reload without the label, waitForModel the version, then reload with it (or start the server with --allow_version_labels_for_unavailable_models)",
+  },
+  {
+    texts: ["Illegal setting neither <what>", "Illegal setting both <what>"],
+    code: "INVALID_ARGUMENT",
+    hint: "the server remembers a model like this and refuses every later reload: restart it, and give each model exactly one of modelPlatform and modelType",
+  },
+
+  {
+    texts: ["No request-logger-creator provided."],
+    code: "INVALID_ARGUMENT",
+    hint: "the stock server refuses a model with loggingConfig: leave it out",
+  },
+
+  // Connections.
+  {
+    texts: ["...ECONNREFUSED"],
+    code: "UNAVAILABLE",
+    hint: "nothing listens there: TensorFlow Serving opens its ports only after all models have loaded (gRPC 8500; REST 8501, off without --rest_api_port); waitForModel waits for it",
+  },
+  {
+    texts: ["...connect ENOENT <path>", "...connect EACCES <path>"],
+    code: "UNAVAILABLE",
+    hint: "no socket that this process may open is at the path: compare it with --grpc_socket_path",
+  },
+  {
+    texts: ["Name resolution failed", "...ENOTFOUND", "...EAI_AGAIN"],
+    code: "UNAVAILABLE",
+    hint: "the host name has no address here: check its spelling, and DNS or the container network",
+  },
+  {
+    texts: ["...ETIMEDOUT", "...EHOSTUNREACH", "...ENETUNREACH", "...Connect Timeout Error"],
+    code: "UNAVAILABLE",
+    hint: "the host cannot be reached: check the address, routes and firewalls",
+  },
+  {
+    texts: ["No connection established. Last error: Protocol error"],
+    code: "UNAVAILABLE",
+    retryable: false,
+    hint: "the port answers, but not in gRPC: is it the REST port (8501 by default)? gRPC is 8500; for REST use an http:// target",
+  },
+  {
+    texts: ["No connection established"],
+    code: "UNAVAILABLE",
+    hint: "the port closes connections before they are up: it expects TLS, which this client does not speak, is not gRPC's, or belongs to a proxy whose server still loads",
+  },
+  {
+    texts: ["Connection dropped", "Socket closed", "enter idle", "other side closed", "...ECONNRESET", "...EPIPE"],
+    code: "UNAVAILABLE",
+    hint: "the connection was lost: the server stopped, crashed (an input of wrong rank can do that: look at its log before sending the same again) or expects TLS, which this client does not speak",
+  },
+  {
+    texts: ["the answer is not HTTP/1.1"],
+    code: "INTERNAL",
+    hint: "the port does not speak plain HTTP: is it gRPC's (8500 by default) or a TLS port? REST is 8501 and never TLS; for gRPC use a grpc:// target",
+  },
+  {
+    texts: [
+      "HTTP 502 ",
+      "HTTP 503 ",
+      "HTTP 504 ",
+      "Received HTTP status code 502",
+      "Received HTTP status code 503",
+      "Received HTTP status code 504",
+    ],
+    hint: behindProxy,
+  },
+  {
+    texts: ["HTTP 429 ", "Received HTTP status code 429"],
+    retryable: true,
+    hint: "a proxy limits how many calls it lets through, as TensorFlow Serving itself does not: send fewer at once",
+  },
+  {
+    texts: ["HTTP 401 ", "HTTP 403 ", "HTTP 407 ", "Received HTTP status code 401", "Received HTTP status code 403"],
+    retryable: false,
+    hint: proxyRefuses,
+  },
+  {
+    texts: ["HTTP <status> with an HTML page", "HTTP 404 ", "Malformed request: <request>"],
+    retryable: false,
+    hint: "this is not TensorFlow Serving's REST API: check host, port (8501 by default, not gRPC's 8500) and path prefix",
+  },
+  {
+    texts: ["Received HTTP status code <status>", "Received RST_STREAM with code 0"],
+    retryable: false,
+    hint: "an HTTP server answered, but not a gRPC one: check host and port (8500 by default), and that a proxy between passes gRPC on",
+  },
+  {
+    texts: ["unexpected answer: <what>", "malformed message: <what>"],
+    code: "INTERNAL",
+    hint: "the answer is not what TensorFlow Serving sends: check host and port, and proxies that change answers",
+  },
+  {
+    texts: ["", "The server does not implement the method <path>", "unknown service <name>"],
+    code: "UNIMPLEMENTED",
+    hint: "a gRPC server, but not TensorFlow Serving, or one without this method: check host and port",
+  },
+
+  // Last, because any code and text may come with it.
+  {
+    texts: ["...[[{{"],
+    retryable: false,
+    hint: "an operation inside the model refused the values: usually a shape, rank or range that the model needs but its signature does not say",
+  },
+];
+
+/**
+ * What is known about a message.
+ *
+ * @param codes - Codes the failure may have.
+ */
+export function knownFailure(message: string, codes: readonly StatusCode[]): KnownFailure | undefined {
+  return knownFailures.find(
+    ({ texts, code }) => (code === undefined || codes.includes(code)) && texts.some((text) => isTextOf(message, text)),
+  );
+}
+
+/** Whether a message begins like a text of the table; parts are looked for one after the other, because a message may be long and hostile. */
+function isTextOf(message: string, text: string): boolean {
+  if (text === "") return message === "";
+  const [start = "", ...parts] = text.split(/<[^<>]*>|\.\.\./);
+  if (!message.startsWith(start)) return false;
+  let position = start.length;
+  for (const part of parts) {
+    const found = message.indexOf(part, position);
+    if (found < 0) return false;
+    position = found + part.length;
+  }
+  return true;
+}

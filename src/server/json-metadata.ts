@@ -1,0 +1,94 @@
+/** Status and metadata over REST, as protobuf prints messages in JSON (`http_rest_api_util.cc` of TensorFlow Serving 2.20.0). */
+import type { Signature, TensorSpec } from "../signature.js";
+import { dtypeToUpstreamName } from "../tensor/dtype.js";
+import type { AnyTensor } from "../tensor/tensor.js";
+import type { ModelMetadata, ModelVersionStatus } from "../transport/transport.js";
+import { type BinaryString, binary, quoted } from "./pretty-json.js";
+
+/** A message as protobuf prints it; names in the order of the fields. */
+type ProtoJson = string | number | boolean | readonly ProtoJson[] | { readonly [name: string]: ProtoJson };
+
+/** The body of a status answer. */
+export function statusJson(statuses: readonly ModelVersionStatus[]): BinaryString {
+  const entries = statuses.map(({ version, state, errorCode, errorMessage }) => ({
+    version: String(version),
+    state,
+    status: { error_code: errorCode, error_message: errorMessage },
+  }));
+  return binary(`${protoJson({ model_version_status: entries })}\n`);
+}
+
+/** The body of a metadata answer; the doubled `signature_def` is real. */
+export function metadataJson({ modelSpec, signatures }: ModelMetadata): BinaryString {
+  const spec = protoJson({ name: modelSpec.name, version: String(modelSpec.version ?? ""), signature_name: "" });
+  const definitions = Object.fromEntries(Object.entries(signatures).map(([name, signature]) => [name, signatureDef(signature)]));
+  const map = protoJson({ signature_def: definitions });
+  return binary(`{\n"model_spec":${spec}\n,\n"metadata": {"signature_def": ${map}\n}\n}\n`);
+}
+
+function signatureDef(signature: Signature): ProtoJson {
+  const defaults = Object.entries(signature.inputs).flatMap(([name, { default: value }]) =>
+    value === undefined ? [] : [[name, tensorProto(value)]],
+  );
+  return {
+    inputs: tensorInfos(signature.inputs),
+    outputs: tensorInfos(signature.outputs),
+    method_name: signature.methodName,
+    defaults: Object.fromEntries(defaults),
+  };
+}
+
+function tensorInfos(specs: Readonly<Record<string, TensorSpec>>): ProtoJson {
+  return Object.fromEntries(
+    Object.entries(specs).map(([name, { dtype, shape }]) => [
+      name,
+      { name: `${name}:0`, dtype: dtypeToUpstreamName(dtype), tensor_shape: tensorShape(shape) },
+    ]),
+  );
+}
+
+function tensorShape(shape: readonly (number | null)[] | null): ProtoJson {
+  return { dim: (shape ?? []).map((size) => ({ size: String(size ?? -1), name: "" })), unknown_rank: shape === null };
+}
+
+/** Every list is printed; the values stand in `tensor_content`, those of strings in `string_val`. */
+function tensorProto(value: AnyTensor): ProtoJson {
+  const strings = value.dtype === "string" ? value.values.map((bytes) => Buffer.from(bytes).toString("base64")) : [];
+  const content = value.dtype === "string" ? "" : base64Of(value.values);
+  return {
+    dtype: dtypeToUpstreamName(value.dtype),
+    tensor_shape: tensorShape(value.shape),
+    version_number: 0,
+    tensor_content: content,
+    float_val: [],
+    double_val: [],
+    int_val: [],
+    string_val: strings,
+    scomplex_val: [],
+    int64_val: [],
+    bool_val: [],
+    dcomplex_val: [],
+    half_val: [],
+    resource_handle_val: [],
+    variant_val: [],
+    uint32_val: [],
+    uint64_val: [],
+    float8_val: "",
+  };
+}
+
+function base64Of(values: ArrayBufferView): string {
+  return Buffer.from(values.buffer, values.byteOffset, values.byteLength).toString("base64");
+}
+
+function protoJson(value: ProtoJson, indent = ""): string {
+  const inner = `${indent} `;
+  if (Array.isArray(value)) {
+    return value.length === 0 ? "[]" : `[\n${value.map((item: ProtoJson) => inner + protoJson(item, inner)).join(",\n")}\n${indent}]`;
+  }
+  if (typeof value === "object") {
+    const fields = Object.entries(value).map(([name, field]) => `${inner}${quoted(name)}: ${protoJson(field, inner)}`);
+    return fields.length === 0 ? "{}" : `{\n${fields.join(",\n")}\n${indent}}`;
+  }
+  return typeof value === "string" ? quoted(value).replace(/[<>]/g, (char) => (char === "<" ? "\\u003c" : "\\u003e")) : String(value);
+}

@@ -1,0 +1,21 @@
+/** gRPC calls of raw bytes, since generated clients send only what their messages can hold. */
+import { type Client, type ServiceError, status } from "@grpc/grpc-js";
+
+/** An answer as it came; `bytes` where the call succeeded. */
+export interface RawGrpcAnswer {
+  readonly code: string;
+  readonly message: string;
+  readonly bytes?: Buffer;
+}
+
+/** Call a method, `/package.Service/Method`. */
+export function rawGrpc(client: Client, method: string, bytes: Uint8Array, timeoutMs = 5_000): Promise<RawGrpcAnswer> {
+  return new Promise((resolve) => {
+    const pass = (value: Buffer) => value;
+    const options = { deadline: Date.now() + timeoutMs };
+    client.makeUnaryRequest(method, pass, pass, Buffer.from(bytes), options, (error: ServiceError | null, answer) => {
+      if (error === null) resolve({ code: "OK", message: "", ...(answer === undefined ? {} : { bytes: answer }) });
+      else resolve({ code: status[error.code] ?? "", message: error.details });
+    });
+  });
+}
