@@ -1,6 +1,6 @@
 /**
- * Install the packed package into empty projects and use it as its users do: ESM, CommonJS, and type checks with the current TypeScript
- * and with the oldest one supported.
+ * Install the packed package into empty projects and use it as its users do: ESM, CommonJS, the contract suite, and type checks with
+ * the current TypeScript and with the oldest one supported.
  *
  * Usage: node scripts/test-package.mjs [--report FILE]. The report has the counts of a Vitest JSON report.
  */
@@ -10,6 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { bundleContract } from "./bundle-contract.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const { values: options } = parseArgs({ options: { report: { type: "string" } } });
@@ -125,6 +126,14 @@ try {
       if (!loaded.some((url) => url.includes("/tfserving/dist/"))) throw new Error(`the hooks saw nothing: ${loaded.join()}`);
     });
   }
+  await bundleContract(join(current, "contract.mjs"));
+  for (const transport of ["in-memory", "gRPC", "REST column", "REST row"]) {
+    check(`the contract suite passes over ${transport}`, () => {
+      const output = run(current, process.execPath, ["contract.mjs", transport]);
+      if (!new RegExp(`^${transport}: [1-9][0-9]{2}\\n$`).test(output)) throw new Error(`printed ${JSON.stringify(output)}`);
+      return output.trim().replace(/.*: (.*)/, "$1 cases");
+    });
+  }
   check("the package holds the vendored protos and no sources", () => {
     const files = readFileSync(join(folder, "files.txt"), "utf8").split("\n");
     for (const wanted of ["dist/index.js", "protos/protos.lock.json", "LICENSE", "README.md"]) {
@@ -188,12 +197,12 @@ function write(project, name, text) {
   writeFileSync(join(project, name), text);
 }
 
-/** @param {string} title @param {() => void} test */
+/** @param {string} title @param {() => string | void} test What it gives back is said behind the title. */
 function check(title, test) {
   try {
-    test();
+    const remark = test();
     results.push({ title });
-    console.log(`ok      ${title}`);
+    console.log(`ok      ${title}${remark === undefined ? "" : ` (${remark})`}`);
   } catch (error) {
     results.push({ title, error });
     const output = /** @type {{ stdout?: string, stderr?: string }} */ (error);
