@@ -2,8 +2,9 @@
 import Long from "long";
 import { DataType } from "../../gen/tensorflow/core/framework/types.js";
 import { PredictResponse } from "../../gen/tensorflow_serving/apis/predict.js";
+import { metadataJson } from "../../src/server/json-metadata.js";
 import type { RestFormat } from "../../src/server/json-request.js";
-import { metadataJson, predictJson } from "../../src/server/json-response.js";
+import { predictJson } from "../../src/server/json-response.js";
 import type { Signature } from "../../src/signature.js";
 import { elementCount } from "../../src/tensor/shape.js";
 import { type TensorOf, tensor } from "../../src/tensor/tensor.js";

@@ -1,7 +1,7 @@
 /**
- * One comparison of our codec with ts-proto's generated code, in a process of its own: ts-proto's garbage would slow the next one.
+ * One side of one codec case: runs it for a while whenever the parent asks, and sends the time of a run in microseconds.
  *
- * Argument: the id of the case. Prints the ratio (higher is better) and sends it to the parent.
+ * Arguments: CASE SIDE.
  */
 import Long from "long";
 import { DataType } from "../../gen/tensorflow/core/framework/types.js";
@@ -9,8 +9,7 @@ import { PredictRequest, PredictResponse } from "../../gen/tensorflow_serving/ap
 import { decodePredictResponse, EncodedPredictRequest } from "../../src/predict-codec.js";
 import { tensor } from "../../src/tensor/tensor.js";
 import { grpcAnswer } from "./answers.js";
-import type { CodecCase } from "./codec.js";
-import { compare } from "./compare.js";
+import type { CodecCase, CodecSide } from "./codec.js";
 import { sendToParent } from "./processes.js";
 
 const int64 = (value: number) => Long.fromNumber(value);
@@ -30,30 +29,43 @@ function encodeGenerated(values: { floatVal: number[] } | { tensorContent: Uint8
   return PredictRequest.encode(PredictRequest.fromPartial({ modelSpec: { name: "m" }, inputs: { x } })).finish();
 }
 
-function compareDecode(label: string, bytes: Uint8Array): number {
-  return compare(
-    label,
-    () => decodePredictResponse(bytes),
-    () => PredictResponse.decode(bytes),
-  );
-}
-
 function int64Answer(): Uint8Array {
   const int64Val = Array.from({ length: 128 }, (_, i) => int64(i * 1e9));
   const ids = { dtype: DataType.DT_INT64, tensorShape: shapeProto([1, 128]), int64Val };
   return PredictResponse.encode(PredictResponse.fromPartial({ outputs: { ids } })).finish();
 }
 
-const cases: Readonly<Record<CodecCase, () => number>> = {
-  E1: () =>
-    compare("E1 encode float32 [1,784] into the frame, ts-proto number[]", encodeOurs, () =>
-      encodeGenerated({ floatVal: Array.from(image) }),
-    ),
-  E2: () => compare("E2 the same, ts-proto tensor_content", encodeOurs, () => encodeGenerated({ tensorContent: imageBytes() })),
-  D1: () => compareDecode("D1 decode float_val [1024,1000], ts-proto", grpcAnswer([1024, 1000])),
-  D3: () => compareDecode("D3 decode float_val [1,1000], ts-proto", grpcAnswer([1, 1000])),
-  D5: () => compareDecode("D5 decode int64_val [1,128], ts-proto", int64Answer()),
+function decoders(bytes: Uint8Array): Record<CodecSide, () => unknown> {
+  return { tfserving: () => decodePredictResponse(bytes), "ts-proto": () => PredictResponse.decode(bytes) };
+}
+
+const cases: Readonly<Record<CodecCase, () => Record<CodecSide, () => unknown>>> = {
+  E1: () => ({ tfserving: encodeOurs, "ts-proto": () => encodeGenerated({ floatVal: Array.from(image) }) }),
+  E2: () => ({ tfserving: encodeOurs, "ts-proto": () => encodeGenerated({ tensorContent: imageBytes() }) }),
+  D1: () => decoders(grpcAnswer([1024, 1000])),
+  D3: () => decoders(grpcAnswer([1, 1000])),
+  D5: () => decoders(int64Answer()),
 };
 
-sendToParent(cases[process.argv[2] as CodecCase]());
-process.disconnect();
+const roundMs = 60;
+
+/** Time of one run in microseconds, over about {@link roundMs}. */
+function timeOf(run: () => unknown): number {
+  const start = performance.now();
+  let runs = 0;
+  let elapsedMs = 0;
+  // The clock costs as much as a small run, so it is read for every tenth.
+  while (elapsedMs < roundMs) {
+    for (let i = 0; i < 10; i++) run();
+    runs += 10;
+    elapsedMs = performance.now() - start;
+  }
+  return (elapsedMs * 1000) / runs;
+}
+
+const [id, side] = process.argv.slice(2) as [CodecCase, CodecSide];
+const run = cases[id]()[side];
+// For V8 to compile what is hot.
+for (let i = 0; i < 10; i++) timeOf(run);
+process.on("message", () => sendToParent(timeOf(run)));
+sendToParent("ready");

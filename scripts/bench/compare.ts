@@ -8,9 +8,6 @@ export interface BenchOptions {
   readonly quick: boolean;
 }
 
-const rounds = 9;
-const roundMs = 60;
-
 /** The middle value; of an even number of values, the upper of the two in the middle. */
 export function median(values: readonly number[]): number {
   const middle = values.toSorted((a, b) => a - b)[values.length >> 1];
@@ -37,33 +34,4 @@ export async function interleaved<Name extends string, Result>(
     }
   }
   return results;
-}
-
-/** Time per run in microseconds. */
-function timeOf(run: () => unknown, repeats: number): number {
-  const start = performance.now();
-  for (let i = 0; i < repeats; i++) run();
-  return ((performance.now() - start) * 1000) / repeats;
-}
-
-/** How often to run so that one round takes about {@link roundMs}. */
-function repeatsFor(run: () => unknown): number {
-  const start = performance.now();
-  let count = 0;
-  while (performance.now() - start < roundMs) {
-    run();
-    count++;
-  }
-  return count;
-}
-
-/** Print and return how many times faster the first is than the second: the median over rounds of the ratio in each round. */
-export function compare(label: string, ours: () => unknown, theirs: () => unknown): number {
-  const repeats = [repeatsFor(ours), repeatsFor(theirs)] as const;
-  const times = Array.from({ length: rounds }, () => [timeOf(ours, repeats[0]), timeOf(theirs, repeats[1])] as const);
-  const ratios = times.map(([own, peer]) => peer / own);
-  const ratio = median(ratios);
-  const range = `${Math.min(...ratios).toFixed(1)}-${Math.max(...ratios).toFixed(1)}`;
-  console.log(`${label}: ${ratio.toFixed(1)}x (${range}), ours ${median(times.map(([own]) => own)).toFixed(1)} us`);
-  return ratio;
 }

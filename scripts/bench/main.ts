@@ -13,7 +13,7 @@ const thorough = { quick: false };
 
 /** Each bench takes what follows its name. */
 const benches: Readonly<Record<string, (args: readonly string[]) => Promise<unknown>>> = {
-  codec: benchCodec,
+  codec: () => benchCodec(thorough),
   e2e: (args) => benchE2e({ ...thorough, sizes: sizesFrom(args) }),
   answers: (args) => benchAnswers({ ...thorough, sizes: sizesFrom(args) }),
   window: () => benchWindow(thorough),
