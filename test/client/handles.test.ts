@@ -35,6 +35,11 @@ const callsOf = (transport: "grpc" | "rest") =>
 
 describe.each(["rest", "grpc"] as const)("over %s", (transport) => {
   describe.each(points)("a call %s", (point) => {
+    // The peer is a stopped process with a full backlog: other systems refuse or take such connections.
+    if (point === "connecting" && process.platform !== "linux") {
+      it.skip("is tried on Linux only");
+      return;
+    }
     let peer: UnansweringPeer;
     beforeAll(async () => {
       peer = await startUnansweringPeer(transport, point);
