@@ -13,6 +13,9 @@ const digitPairs = Uint8Array.from({ length: 200 }, (_, i) => zero + (i % 2 === 
 /** 10^0 to 10^22, the powers of ten that doubles hold exactly. */
 const powersOfTen = Float64Array.from({ length: 23 }, (_, exponent) => 10 ** exponent);
 
+/** 10^0 to 10^9 as int32s, which `Math.imul` multiplies without a detour over doubles. */
+const int32Powers = Int32Array.from({ length: 10 }, (_, exponent) => 10 ** exponent);
+
 /** Bits of a float32 below its exponent. */
 const mantissaBits = 23;
 const exponentBias = 127;
@@ -41,18 +44,20 @@ const halfGapByExponent = Float64Array.from(
 const surelyWithin = 0.999;
 const surelyBeyond = 1.001;
 
+/** Digits behind the point that are written in one go; so many fit an int32. */
+const fractionWidth = 9;
+
 /**
  * Write a float32 as the shortest decimal that narrows to it.
  *
+ * @param target - With room for `maxNumberBytes`: what stands behind the text may change.
+ * @param view - The same memory.
  * @param bits - The float32 as an int32.
  * @returns The position behind the text.
  */
-export function writeFloat32(target: Uint8Array, start: number, value: number, bits: number): number {
+export function writeFloat32(target: Uint8Array, view: DataView, start: number, value: number, bits: number): number {
   const magnitude = Math.abs(value);
-  if (magnitude < maxFast && (magnitude | 0) === magnitude && value !== 0) return writeInteger(target, start, value);
-  if (!(magnitude >= minFast && magnitude < maxFast)) return writeText(target, start, float32Text(value));
-  let at = start;
-  if (value < 0) target[at++] = minus;
+  if (!(magnitude >= minFast && magnitude < maxFast) || (magnitude | 0) === magnitude) return writeRareFloat32(target, start, value);
   const exponent = (bits >>> mantissaBits) & 0xff;
   // Below a power of two the floats lie twice as dense: there only the check by reading back is sure.
   const sure = (bits & 0x7fffff) === 0 ? surelyWithin / 2 : surelyWithin;
@@ -75,12 +80,45 @@ export function writeFloat32(target: Uint8Array, start: number, value: number, b
   }
   // Whole numbers are float32s themselves: no decimal of another one lies on, or beyond, the next of them.
   const whole = magnitude | 0;
-  at = writeDigits(target, at, whole, digitCount(whole));
+  let at = start;
+  if (value < 0) target[at++] = minus;
+  if (whole === 0) target[at++] = zero;
+  else {
+    at = writeDigits(target, at, whole, digitCount(whole));
+    digits -= Math.imul(whole, int32Powers[decimals] as number);
+  }
   target[at++] = point;
-  return writeDigits(target, at, digits - whole * (powersOfTen[decimals] as number), decimals);
+  const end = at + decimals;
+  // Only in front of fractions that begin with zeros.
+  for (; decimals > fractionWidth; decimals--) target[at++] = zero;
+  writeFraction(target, view, at, Math.imul(digits, int32Powers[fractionWidth - decimals] as number));
+  return end;
 }
 
-/** What {@link writeFloat32} leaves to JavaScript. */
+/** Always all nine digits, the zeros at the end to be overwritten: how many there are is the guess that processors get wrong most. */
+function writeFraction(target: Uint8Array, view: DataView, at: number, billionths: number): void {
+  const first = (billionths / 100_000) | 0;
+  const rest = billionths - Math.imul(first, 100_000);
+  const second = (rest / 10) | 0;
+  view.setInt32(at, fourDigits(first), true);
+  view.setInt32(at + 4, fourDigits(second), true);
+  target[at + 8] = zero + rest - Math.imul(second, 10);
+}
+
+/** The text of a number below 10 000 as a word, the first digit in the lowest byte: pairs side by side, then digits; shifts divide by 100 and 10. */
+function fourDigits(value: number): number {
+  const hundreds = Math.imul(value, 5243) >>> 19;
+  const pairs = hundreds | ((value - Math.imul(hundreds, 100)) << 16);
+  const tens = (Math.imul(pairs, 103) >>> 10) & 0x000f000f;
+  return (tens | ((pairs - Math.imul(tens, 10)) << 8)) + 0x30303030;
+}
+
+/** Whole, tiny, huge and special values. */
+function writeRareFloat32(target: Uint8Array, start: number, value: number): number {
+  if (value !== 0 && Math.abs(value) < maxFast && Number.isInteger(value)) return writeInteger(target, start, value);
+  return writeText(target, start, float32Text(value));
+}
+
 function float32Text(value: number): string {
   if (value === 0 || !Number.isFinite(value)) return float64Text(value);
   // Every normal float32 keeps 6 digits and is told from all others by 9.

@@ -114,15 +114,17 @@ export class JsonPrinter {
     const bits = new Int32Array(values.buffer, values.byteOffset, values.length);
     const floatPoint = this.#floatPoint;
     let bytes = this.#bytes;
+    let view = viewOf(bytes);
     let at = this.#length;
     for (let i = start; i < end; i++) {
       if (at + maxNumberBytes > bytes.length) {
         this.#length = at;
         bytes = this.#grow(maxNumberBytes);
+        view = viewOf(bytes);
       }
       if (i > start) bytes[at++] = comma;
       const value = values[i] as number;
-      at = writeFloat32(bytes, at, value, bits[i] as number);
+      at = writeFloat32(bytes, view, at, value, bits[i] as number);
       if (floatPoint && printsWhole(value)) at = writeText(bytes, at, ".0");
     }
     this.#length = at;
@@ -177,6 +179,10 @@ export class JsonPrinter {
     this.#bytes = grown;
     return grown;
   }
+}
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 function checked(value: AnyTensor): AnyTensor {
