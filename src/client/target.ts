@@ -1,5 +1,4 @@
 /** The address grammar: what a client may be pointed at. */
-import { isIPv6 } from "node:net";
 
 /** Where a client connects to, and with which transport. */
 export type Target =
@@ -102,6 +101,12 @@ function parseAuthority(text: string, rest: string, defaultPort: number): { addr
 /** A target as it stands in messages, without a password that may be in it. */
 function show(text: string): string {
   return JSON.stringify(text.replace(/[^/@]*@/, "***@"));
+}
+
+/** Whether a text is an IPv6 address, without brackets. The first time Node is asked takes 4 ms, so it is asked only for what may be one. */
+function isIPv6(text: string): boolean {
+  const hasTwoColons = text.indexOf(":") !== text.lastIndexOf(":");
+  return hasTwoColons && process.getBuiltinModule("node:net").isIPv6(text);
 }
 
 function checkHost(host: string, what: string): void {
