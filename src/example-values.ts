@@ -1,6 +1,7 @@
 /** What callers give as examples and features -> {@link Example}: the conversions and checks of every kind. */
 import { TensorError } from "./errors.js";
 import { decodeExample, type Example, type Feature, type FeatureLists } from "./example-codec.js";
+import { describeNotPlain, isPlainObject } from "./plain-object.js";
 import { describe, isBytes } from "./tensor/values.js";
 
 /** One value of a feature, or a whole feature: number -> float, bigint -> int64, string (as UTF-8) and `Uint8Array` -> bytes. */
@@ -25,13 +26,13 @@ const kindHint = "float(...), int64(...) and bytes(...) say which kind is meant"
  * what is neither a record nor bytes.
  */
 export function exampleFrom(like: ExampleLike, what: string): Example {
-  return isBytes(like) ? decodeExample(like, what) : featuresFrom(like, what);
+  return isBytes(like) ? decodeExample(like, what) : featuresFrom(like, what, "a plain object of features or serialized bytes");
 }
 
-/** {@link exampleFrom} for a record. */
-export function featuresFrom(features: FeatureRecord, what: string): Example {
+/** {@link exampleFrom} for a record; `expected` is what errors say is taken. */
+export function featuresFrom(features: FeatureRecord, what: string, expected = "a plain object of features"): Example {
   const example: Record<string, Feature> = Object.create(null);
-  for (const [name, value] of namedEntries(features, what)) {
+  for (const [name, value] of namedEntries(features, what, expected)) {
     example[name] = featureFrom(value, `${what}: feature ${JSON.stringify(name)}`);
   }
   return example;
@@ -40,7 +41,7 @@ export function featuresFrom(features: FeatureRecord, what: string): Example {
 /** The checked features of the steps of a sequence. */
 export function featureListsFrom(lists: FeatureListRecord, what: string): FeatureLists {
   const checked: Record<string, Feature[]> = Object.create(null);
-  for (const [name, steps] of namedEntries(lists, what)) {
+  for (const [name, steps] of namedEntries(lists, what, "a plain object of feature lists")) {
     const subject = `${what}: feature list ${JSON.stringify(name)}`;
     if (!Array.isArray(steps)) throw new TensorError(`${subject}: expected a list of steps, got ${describe(steps)}`);
     checked[name] = steps.map((step, index) => featureFrom(step, `${subject}[${index}]`));
@@ -48,11 +49,8 @@ export function featureListsFrom(lists: FeatureListRecord, what: string): Featur
   return checked;
 }
 
-function namedEntries(record: unknown, what: string): [string, unknown][] {
-  // What can be iterated (a list, a Map) has no features by name, and would pass for an example without any.
-  if (typeof record !== "object" || record === null || Symbol.iterator in record) {
-    throw new TypeError(`${what}: expected an object with features by name, got ${describe(record)}`);
-  }
+function namedEntries(record: unknown, what: string, expected: string): [string, unknown][] {
+  if (!isPlainObject(record)) throw new TypeError(`${what}: expected ${expected}, got ${describeNotPlain(record)}`);
   const entries = Object.entries(record);
   const bad = entries.find(([name]) => hasLoneSurrogate(name));
   if (bad !== undefined) throw new TensorError(`${what}: expected names without lone surrogates, got ${describe(bad[0])}`);

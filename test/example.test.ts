@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { runInNewContext } from "node:vm";
 import { describe, expect, it } from "vitest";
 import { Example as ExampleProto, SequenceExample } from "../gen/tensorflow/core/example/example.js";
 import { ClassificationRequest } from "../gen/tensorflow_serving/apis/classification.js";
@@ -101,8 +102,18 @@ describe("example", () => {
       expect(() => example({ "\ud800": 1 })).toThrow(/expected names without lone surrogates/);
     });
 
-    it.each([[null], [5], ["x"], [[1]], [new Map([["x", 1]])], [Uint8Array.of(1)]])("%o in place of features", (features) => {
-      expect(() => example(features as never)).toThrow(TypeError);
+    it.each<[unknown, string]>([
+      [null, "null"],
+      [5, "5"],
+      ["x", '"x"'],
+      [[1], "a list of 1"],
+      [new Map([["x", 1]]), "a Map"],
+      [Uint8Array.of(1), "a Uint8Array"],
+    ])("%o in place of features", (features, got) => {
+      const error = new TypeError(`example: expected a plain object of features, got ${got}`);
+      expect(() => example(features as never)).toThrow(error);
+      const listError = new TypeError(`sequenceExample featureLists: expected a plain object of feature lists, got ${got}`);
+      expect(() => sequenceExample({}, features as never)).toThrow(listError);
     });
   });
 });
@@ -188,7 +199,32 @@ describe("exampleFrom", () => {
     expect(() => exampleFrom(Uint8Array.of(1, 2, 3), "examples[3]")).toThrow(
       /^examples\[3\]: expected a serialized tf.Example, got a malformed message/,
     );
-    expect(() => exampleFrom(null as never, "examples[3]")).toThrow(/^examples\[3\]: expected an object with features by name, got null/);
+  });
+
+  class Row {
+    readonly x = 1;
+  }
+  it.each<[string, unknown]>([
+    ["null", null],
+    ["a list of 1", [{}]],
+    ["an ArrayBuffer", new ArrayBuffer(8)],
+    ["a DataView", new DataView(new ArrayBuffer(8))],
+    ["a Float32Array", Float32Array.of(1)],
+    ["a Promise", Promise.resolve({ x: 1 })],
+    ["a Date", new Date(0)],
+    ["a Row", new Row()],
+    ["a class instance", Object.create(Object.create(Object.create(null)))],
+    ['an object with a prototype; a key "__proto__" has to be written ["__proto__"]', { __proto__: { kind: "float", values: [1] } }],
+  ])("refuses %s, which would pass for an example without features", (got, like) => {
+    const error = new TypeError(`examples[3]: expected a plain object of features or serialized bytes, got ${got}`);
+    expect(() => exampleFrom(like as never, "examples[3]")).toThrow(error);
+  });
+
+  it("takes objects without a prototype and those of another realm", () => {
+    const bare = Object.assign(Object.create(null) as object, { x: 1 });
+    for (const like of [bare, runInNewContext("({ x: 1 })")]) {
+      expect({ ...exampleFrom(like, "examples[0]") }).toEqual({ x: { kind: "float", values: [1] } });
+    }
   });
 });
 

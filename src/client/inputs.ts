@@ -1,5 +1,6 @@
 /** From what callers pass as inputs to the tensors that are sent. */
 import { SignatureError } from "../errors.js";
+import { describeNotPlain, isPlainObject } from "../plain-object.js";
 import { assertInputsFit, type InputValue, inputsFromPlain, type Signature, soleInputName } from "../signature.js";
 import { type AnyTensor, isTensor, type TensorLike, tensorFrom } from "../tensor/tensor.js";
 import type { TensorMap } from "../transport/transport.js";
@@ -53,10 +54,6 @@ export function inputsWithoutSignature(inputs: PredictInputs, subject: string): 
 /** Whether inputs are values by name rather than one bare value. */
 function isRecord(inputs: PredictInputs): inputs is Readonly<Record<string, InputValue>> {
   if (typeof inputs !== "object" || isTensor(inputs) || Array.isArray(inputs) || ArrayBuffer.isView(inputs)) return false;
-  // By name, because a plain object of another realm (Jest) has another Object as its constructor.
-  const prototype: object | null = Object.getPrototypeOf(inputs);
-  if (prototype === null || prototype.constructor?.name === "Object") return true;
-  throw new TypeError(
-    `inputs: expected a plain object of values by name, or one value, got a ${prototype.constructor?.name ?? "class instance"}`,
-  );
+  if (isPlainObject(inputs)) return true;
+  throw new TypeError(`inputs: expected a plain object of values by name, or one value, got ${describeNotPlain(inputs)}`);
 }

@@ -1,5 +1,6 @@
 /** Models described by data: what `tfserving types` writes and what the types of a `TypedModelClient` are derived from. */
 import { type ModelSpec, modelSpecFrom } from "../model-spec.js";
+import { describeNotPlain, isPlainObject } from "../plain-object.js";
 import { type InputValue, tensorFromPlain } from "../signature.js";
 import { type DType, dtypeFromWire, dtypeToWire, isDType, type UnsupportedDType } from "../tensor/dtype.js";
 import { formatShape, shapeFits } from "../tensor/shape.js";
@@ -116,14 +117,8 @@ function entriesOf(record: unknown, what: string): [string, unknown][] {
   return Object.entries(record);
 }
 
-/** Plain objects only: `{ "__proto__": ... }` makes no property but sets the prototype, and the name would be lost. */
 function assertRecord(value: unknown, what: string): asserts value is Readonly<Record<string, unknown>> {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw expected(what, "a plain object", value);
-  const prototype: object | null = Object.getPrototypeOf(value);
-  // Not compared with Object.prototype, which is another one in another realm (Jest).
-  if (prototype !== null && Object.getPrototypeOf(prototype) !== null) {
-    throw new TypeError(`${what}: expected a plain object, got one with a prototype; a key "__proto__" has to be written ["__proto__"]`);
-  }
+  if (!isPlainObject(value)) throw new TypeError(`${what}: expected a plain object, got ${describeNotPlain(value)}`);
 }
 
 function expected(what: string, wanted: string, value: unknown): TypeError {

@@ -3,6 +3,7 @@
 //   protoc-gen-ts_proto  v2.18.0
 //   protoc               unknown
 // source: tensorflow_serving/apis/get_model_metadata.proto
+// Changed after generation: map fields are objects without a prototype, so that every key is an entry.
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
@@ -40,7 +41,7 @@ export interface GetModelMetadataResponse_MetadataEntry {
 }
 
 function createBaseSignatureDefMap(): SignatureDefMap {
-  return { signatureDef: {} };
+  return { signatureDef: globalThis.Object.create(null) };
 }
 
 export const SignatureDefMap: MessageFns<SignatureDefMap> = {
@@ -99,7 +100,7 @@ export const SignatureDefMap: MessageFns<SignatureDefMap> = {
         }
         return acc;
       },
-      {},
+      globalThis.Object.create(null),
     );
     return message;
   },
@@ -244,7 +245,7 @@ export const GetModelMetadataRequest: MessageFns<GetModelMetadataRequest> = {
 };
 
 function createBaseGetModelMetadataResponse(): GetModelMetadataResponse {
-  return { modelSpec: undefined, metadata: {} };
+  return { modelSpec: undefined, metadata: globalThis.Object.create(null) };
 }
 
 export const GetModelMetadataResponse: MessageFns<GetModelMetadataResponse> = {
@@ -317,7 +318,7 @@ export const GetModelMetadataResponse: MessageFns<GetModelMetadataResponse> = {
         }
         return acc;
       },
-      {},
+      globalThis.Object.create(null),
     );
     return message;
   },

@@ -3,6 +3,7 @@
 //   protoc-gen-ts_proto  v2.18.0
 //   protoc               unknown
 // source: tensorflow_serving/apis/predict.proto
+// Changed after generation: map fields are objects without a prototype, so that every key is an entry.
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
@@ -73,7 +74,7 @@ export interface PredictResponse_OutputsEntry {
 function createBasePredictRequest(): PredictRequest {
   return {
     modelSpec: undefined,
-    inputs: {},
+    inputs: globalThis.Object.create(null),
     outputFilter: [],
     predictStreamedOptions: undefined,
     clientId: undefined,
@@ -195,7 +196,7 @@ export const PredictRequest: MessageFns<PredictRequest> = {
         }
         return acc;
       },
-      {},
+      globalThis.Object.create(null),
     );
     message.outputFilter = object.outputFilter?.map((e) => e) || [];
     message.predictStreamedOptions =
@@ -418,7 +419,7 @@ export const PredictRequest_InputsEntry: MessageFns<PredictRequest_InputsEntry> 
 };
 
 function createBasePredictStreamedOptions(): PredictStreamedOptions {
-  return { requestState: 0, splitDimensions: {}, returnSingleResponse: false };
+  return { requestState: 0, splitDimensions: globalThis.Object.create(null), returnSingleResponse: false };
 }
 
 export const PredictStreamedOptions: MessageFns<PredictStreamedOptions> = {
@@ -500,7 +501,7 @@ export const PredictStreamedOptions: MessageFns<PredictStreamedOptions> = {
         }
         return acc;
       },
-      {},
+      globalThis.Object.create(null),
     );
     message.returnSingleResponse = object.returnSingleResponse ?? false;
     return message;
@@ -580,7 +581,7 @@ export const PredictStreamedOptions_SplitDimensionsEntry: MessageFns<PredictStre
 };
 
 function createBasePredictResponse(): PredictResponse {
-  return { modelSpec: undefined, outputs: {} };
+  return { modelSpec: undefined, outputs: globalThis.Object.create(null) };
 }
 
 export const PredictResponse: MessageFns<PredictResponse> = {
@@ -653,7 +654,7 @@ export const PredictResponse: MessageFns<PredictResponse> = {
         }
         return acc;
       },
-      {},
+      globalThis.Object.create(null),
     );
     return message;
   },

@@ -3,6 +3,7 @@
 //   protoc-gen-ts_proto  v2.18.0
 //   protoc               unknown
 // source: tensorflow_serving/config/model_server_config.proto
+// Changed after generation: map fields are objects without a prototype, so that every key is an entry.
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
@@ -52,7 +53,7 @@ function createBaseModelConfig(): ModelConfig {
     modelType: 0,
     modelPlatform: "",
     modelVersionPolicy: undefined,
-    versionLabels: {},
+    versionLabels: globalThis.Object.create(null),
     loggingConfig: undefined,
   };
 }
@@ -192,7 +193,7 @@ export const ModelConfig: MessageFns<ModelConfig> = {
         }
         return acc;
       },
-      {},
+      globalThis.Object.create(null),
     );
     message.loggingConfig = (object.loggingConfig !== undefined && object.loggingConfig !== null)
       ? LoggingConfig.fromPartial(object.loggingConfig)

@@ -3,6 +3,7 @@
 //   protoc-gen-ts_proto  v2.18.0
 //   protoc               unknown
 // source: tensorflow_serving/config/platform_config.proto
+// Changed after generation: map fields are objects without a prototype, so that every key is an entry.
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
@@ -84,7 +85,7 @@ export const PlatformConfig: MessageFns<PlatformConfig> = {
 };
 
 function createBasePlatformConfigMap(): PlatformConfigMap {
-  return { platformConfigs: {} };
+  return { platformConfigs: globalThis.Object.create(null) };
 }
 
 export const PlatformConfigMap: MessageFns<PlatformConfigMap> = {
@@ -142,7 +143,7 @@ export const PlatformConfigMap: MessageFns<PlatformConfigMap> = {
           acc[key] = PlatformConfig.fromPartial(value);
         }
         return acc;
-      }, {});
+      }, globalThis.Object.create(null));
     return message;
   },
 };

@@ -5,9 +5,11 @@
  */
 import { execFile } from "node:child_process";
 import { createRequire } from "node:module";
+import { join } from "node:path";
 import { promisify } from "node:util";
 import { fromBinary } from "@bufbuild/protobuf";
 import { type FileDescriptorSet, FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
+import { rewriteMapFields } from "./map-fields.js";
 
 const run = promisify(execFile);
 
@@ -34,9 +36,10 @@ export async function compileProtos(root: string): Promise<FileDescriptorSet> {
   return fromBinary(FileDescriptorSetSchema, await runBuf(root, ["build", "-o", "-#format=binpb"]));
 }
 
-/** Generate TypeScript by `root/buf.gen.yaml` into `base/gen`, which is emptied first. */
+/** Generate TypeScript by `root/buf.gen.yaml` into `base/gen`, which is emptied first; map fields keep every key. */
 export async function generateTypes(root: string, base: string): Promise<void> {
   await runBuf(root, ["generate", "-o", base]);
+  await rewriteMapFields(join(base, "gen"));
 }
 
 /** Lint prints its findings on standard output, the other commands their errors on standard error. */

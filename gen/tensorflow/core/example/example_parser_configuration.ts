@@ -3,6 +3,7 @@
 //   protoc-gen-ts_proto  v2.18.0
 //   protoc               unknown
 // source: tensorflow/core/example/example_parser_configuration.proto
+// Changed after generation: map fields are objects without a prototype, so that every key is an entry.
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
@@ -301,7 +302,7 @@ export const FeatureConfiguration: MessageFns<FeatureConfiguration> = {
 };
 
 function createBaseExampleParserConfiguration(): ExampleParserConfiguration {
-  return { featureMap: {} };
+  return { featureMap: globalThis.Object.create(null) };
 }
 
 export const ExampleParserConfiguration: MessageFns<ExampleParserConfiguration> = {
@@ -359,7 +360,7 @@ export const ExampleParserConfiguration: MessageFns<ExampleParserConfiguration> 
           acc[key] = FeatureConfiguration.fromPartial(value);
         }
         return acc;
-      }, {});
+      }, globalThis.Object.create(null));
     return message;
   },
 };

@@ -3,6 +3,7 @@
 //   protoc-gen-ts_proto  v2.18.0
 //   protoc               unknown
 // source: tensorflow/core/example/feature.proto
+// Changed after generation: map fields are objects without a prototype, so that every key is an entry.
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
@@ -331,7 +332,7 @@ export const Feature: MessageFns<Feature> = {
 };
 
 function createBaseFeatures(): Features {
-  return { feature: {} };
+  return { feature: globalThis.Object.create(null) };
 }
 
 export const Features: MessageFns<Features> = {
@@ -390,7 +391,7 @@ export const Features: MessageFns<Features> = {
         }
         return acc;
       },
-      {},
+      globalThis.Object.create(null),
     );
     return message;
   },
@@ -521,7 +522,7 @@ export const FeatureList: MessageFns<FeatureList> = {
 };
 
 function createBaseFeatureLists(): FeatureLists {
-  return { featureList: {} };
+  return { featureList: globalThis.Object.create(null) };
 }
 
 export const FeatureLists: MessageFns<FeatureLists> = {
@@ -580,7 +581,7 @@ export const FeatureLists: MessageFns<FeatureLists> = {
         }
         return acc;
       },
-      {},
+      globalThis.Object.create(null),
     );
     return message;
   },

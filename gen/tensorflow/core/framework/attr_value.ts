@@ -3,6 +3,7 @@
 //   protoc-gen-ts_proto  v2.18.0
 //   protoc               unknown
 // source: tensorflow/core/framework/attr_value.proto
+// Changed after generation: map fields are objects without a prototype, so that every key is an entry.
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
@@ -427,7 +428,7 @@ export const AttrValue_ListValue: MessageFns<AttrValue_ListValue> = {
 };
 
 function createBaseNameAttrList(): NameAttrList {
-  return { name: "", attr: {} };
+  return { name: "", attr: globalThis.Object.create(null) };
 }
 
 export const NameAttrList: MessageFns<NameAttrList> = {
@@ -498,7 +499,7 @@ export const NameAttrList: MessageFns<NameAttrList> = {
         }
         return acc;
       },
-      {},
+      globalThis.Object.create(null),
     );
     return message;
   },

@@ -3,6 +3,7 @@
 //   protoc-gen-ts_proto  v2.18.0
 //   protoc               unknown
 // source: tensorflow/core/framework/function.proto
+// Changed after generation: map fields are objects without a prototype, so that every key is an entry.
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
@@ -155,7 +156,7 @@ export const FunctionDefLibrary: MessageFns<FunctionDefLibrary> = {
 };
 
 function createBaseFunctionDef(): FunctionDef {
-  return { signature: undefined, attr: {}, argAttr: {}, resourceArgUniqueId: {}, nodeDef: [], ret: {}, controlRet: {} };
+  return { signature: undefined, attr: globalThis.Object.create(null), argAttr: globalThis.Object.create(null), resourceArgUniqueId: globalThis.Object.create(null), nodeDef: [], ret: globalThis.Object.create(null), controlRet: globalThis.Object.create(null) };
 }
 
 export const FunctionDef: MessageFns<FunctionDef> = {
@@ -295,7 +296,7 @@ export const FunctionDef: MessageFns<FunctionDef> = {
         }
         return acc;
       },
-      {},
+      globalThis.Object.create(null),
     );
     message.argAttr = (globalThis.Object.entries(object.argAttr ?? {}) as [string, FunctionDef_ArgAttrs][]).reduce(
       (acc: { [key: number]: FunctionDef_ArgAttrs }, [key, value]: [string, FunctionDef_ArgAttrs]) => {
@@ -304,7 +305,7 @@ export const FunctionDef: MessageFns<FunctionDef> = {
         }
         return acc;
       },
-      {},
+      globalThis.Object.create(null),
     );
     message.resourceArgUniqueId = (globalThis.Object.entries(object.resourceArgUniqueId ?? {}) as [string, number][])
       .reduce((acc: { [key: number]: number }, [key, value]: [string, number]) => {
@@ -312,7 +313,7 @@ export const FunctionDef: MessageFns<FunctionDef> = {
           acc[globalThis.Number(key)] = globalThis.Number(value);
         }
         return acc;
-      }, {});
+      }, globalThis.Object.create(null));
     message.nodeDef = object.nodeDef?.map((e) => NodeDef.fromPartial(e)) || [];
     message.ret = (globalThis.Object.entries(object.ret ?? {}) as [string, string][]).reduce(
       (acc: { [key: string]: string }, [key, value]: [string, string]) => {
@@ -321,7 +322,7 @@ export const FunctionDef: MessageFns<FunctionDef> = {
         }
         return acc;
       },
-      {},
+      globalThis.Object.create(null),
     );
     message.controlRet = (globalThis.Object.entries(object.controlRet ?? {}) as [string, string][]).reduce(
       (acc: { [key: string]: string }, [key, value]: [string, string]) => {
@@ -330,14 +331,14 @@ export const FunctionDef: MessageFns<FunctionDef> = {
         }
         return acc;
       },
-      {},
+      globalThis.Object.create(null),
     );
     return message;
   },
 };
 
 function createBaseFunctionDef_ArgAttrs(): FunctionDef_ArgAttrs {
-  return { attr: {} };
+  return { attr: globalThis.Object.create(null) };
 }
 
 export const FunctionDef_ArgAttrs: MessageFns<FunctionDef_ArgAttrs> = {
@@ -396,7 +397,7 @@ export const FunctionDef_ArgAttrs: MessageFns<FunctionDef_ArgAttrs> = {
         }
         return acc;
       },
-      {},
+      globalThis.Object.create(null),
     );
     return message;
   },

@@ -3,6 +3,7 @@
 //   protoc-gen-ts_proto  v2.18.0
 //   protoc               unknown
 // source: tensorflow/core/framework/graph_debug_info.proto
+// Changed after generation: map fields are objects without a prototype, so that every key is an entry.
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
@@ -54,7 +55,7 @@ export interface GraphDebugInfo_NameToTraceIdEntry {
 }
 
 function createBaseGraphDebugInfo(): GraphDebugInfo {
-  return { files: [], framesById: new Map(), tracesById: new Map(), traces: {}, nameToTraceId: {} };
+  return { files: [], framesById: new Map(), tracesById: new Map(), traces: globalThis.Object.create(null), nameToTraceId: globalThis.Object.create(null) };
 }
 
 export const GraphDebugInfo: MessageFns<GraphDebugInfo> = {
@@ -185,7 +186,7 @@ export const GraphDebugInfo: MessageFns<GraphDebugInfo> = {
         }
         return acc;
       },
-      {},
+      globalThis.Object.create(null),
     );
     message.nameToTraceId = (globalThis.Object.entries(object.nameToTraceId ?? {}) as [string, Long][]).reduce(
       (acc: { [key: string]: Long }, [key, value]: [string, Long]) => {
@@ -194,7 +195,7 @@ export const GraphDebugInfo: MessageFns<GraphDebugInfo> = {
         }
         return acc;
       },
-      {},
+      globalThis.Object.create(null),
     );
     return message;
   },

@@ -3,6 +3,7 @@
 //   protoc-gen-ts_proto  v2.18.0
 //   protoc               unknown
 // source: tensorflow/core/framework/node_def.proto
+// Changed after generation: map fields are objects without a prototype, so that every key is an entry.
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
@@ -40,7 +41,7 @@ function createBaseNodeDef(): NodeDef {
     op: "",
     input: [],
     device: "",
-    attr: {},
+    attr: globalThis.Object.create(null),
     experimentalDebugInfo: undefined,
     experimentalType: undefined,
   };
@@ -172,7 +173,7 @@ export const NodeDef: MessageFns<NodeDef> = {
         }
         return acc;
       },
-      {},
+      globalThis.Object.create(null),
     );
     message.experimentalDebugInfo =
       (object.experimentalDebugInfo !== undefined && object.experimentalDebugInfo !== null)

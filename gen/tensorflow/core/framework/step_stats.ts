@@ -3,6 +3,7 @@
 //   protoc-gen-ts_proto  v2.18.0
 //   protoc               unknown
 // source: tensorflow/core/framework/step_stats.proto
+// Changed after generation: map fields are objects without a prototype, so that every key is an entry.
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
@@ -790,7 +791,7 @@ export const NodeExecStats: MessageFns<NodeExecStats> = {
 };
 
 function createBaseDeviceStepStats(): DeviceStepStats {
-  return { device: "", nodeStats: [], threadNames: {} };
+  return { device: "", nodeStats: [], threadNames: globalThis.Object.create(null) };
 }
 
 export const DeviceStepStats: MessageFns<DeviceStepStats> = {
@@ -873,7 +874,7 @@ export const DeviceStepStats: MessageFns<DeviceStepStats> = {
         }
         return acc;
       },
-      {},
+      globalThis.Object.create(null),
     );
     return message;
   },

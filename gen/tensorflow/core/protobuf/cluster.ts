@@ -3,6 +3,7 @@
 //   protoc-gen-ts_proto  v2.18.0
 //   protoc               unknown
 // source: tensorflow/core/protobuf/cluster.proto
+// Changed after generation: map fields are objects without a prototype, so that every key is an entry.
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
@@ -27,7 +28,7 @@ export interface ClusterDef {
 }
 
 function createBaseJobDef(): JobDef {
-  return { name: "", tasks: {} };
+  return { name: "", tasks: globalThis.Object.create(null) };
 }
 
 export const JobDef: MessageFns<JobDef> = {
@@ -98,7 +99,7 @@ export const JobDef: MessageFns<JobDef> = {
         }
         return acc;
       },
-      {},
+      globalThis.Object.create(null),
     );
     return message;
   },

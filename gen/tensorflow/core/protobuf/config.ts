@@ -3,6 +3,7 @@
 //   protoc-gen-ts_proto  v2.18.0
 //   protoc               unknown
 // source: tensorflow/core/protobuf/config.proto
+// Changed after generation: map fields are objects without a prototype, so that every key is an entry.
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
@@ -1343,7 +1344,7 @@ export const SessionMetadata: MessageFns<SessionMetadata> = {
 
 function createBaseConfigProto(): ConfigProto {
   return {
-    deviceCount: {},
+    deviceCount: globalThis.Object.create(null),
     intraOpParallelismThreads: 0,
     interOpParallelismThreads: 0,
     usePerSessionThreads: false,
@@ -1607,7 +1608,7 @@ export const ConfigProto: MessageFns<ConfigProto> = {
         }
         return acc;
       },
-      {},
+      globalThis.Object.create(null),
     );
     message.intraOpParallelismThreads = object.intraOpParallelismThreads ?? 0;
     message.interOpParallelismThreads = object.interOpParallelismThreads ?? 0;
@@ -2721,8 +2722,8 @@ function createBaseCallableOptions(): CallableOptions {
     target: [],
     runOptions: undefined,
     tensorConnection: [],
-    feedDevices: {},
-    fetchDevices: {},
+    feedDevices: globalThis.Object.create(null),
+    fetchDevices: globalThis.Object.create(null),
     fetchSkipSync: false,
   };
 }
@@ -2870,7 +2871,7 @@ export const CallableOptions: MessageFns<CallableOptions> = {
         }
         return acc;
       },
-      {},
+      globalThis.Object.create(null),
     );
     message.fetchDevices = (globalThis.Object.entries(object.fetchDevices ?? {}) as [string, string][]).reduce(
       (acc: { [key: string]: string }, [key, value]: [string, string]) => {
@@ -2879,7 +2880,7 @@ export const CallableOptions: MessageFns<CallableOptions> = {
         }
         return acc;
       },
-      {},
+      globalThis.Object.create(null),
     );
     message.fetchSkipSync = object.fetchSkipSync ?? false;
     return message;

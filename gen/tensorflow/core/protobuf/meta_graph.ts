@@ -3,6 +3,7 @@
 //   protoc-gen-ts_proto  v2.18.0
 //   protoc               unknown
 // source: tensorflow/core/protobuf/meta_graph.proto
+// Changed after generation: map fields are objects without a prototype, so that every key is an entry.
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
@@ -136,8 +137,8 @@ function createBaseMetaGraphDef(): MetaGraphDef {
     metaInfoDef: undefined,
     graphDef: undefined,
     saverDef: undefined,
-    collectionDef: {},
-    signatureDef: {},
+    collectionDef: globalThis.Object.create(null),
+    signatureDef: globalThis.Object.create(null),
     assetFileDef: [],
     objectGraphDef: undefined,
   };
@@ -277,7 +278,7 @@ export const MetaGraphDef: MessageFns<MetaGraphDef> = {
         }
         return acc;
       },
-      {},
+      globalThis.Object.create(null),
     );
     message.signatureDef = (globalThis.Object.entries(object.signatureDef ?? {}) as [string, SignatureDef][]).reduce(
       (acc: { [key: string]: SignatureDef }, [key, value]: [string, SignatureDef]) => {
@@ -286,7 +287,7 @@ export const MetaGraphDef: MessageFns<MetaGraphDef> = {
         }
         return acc;
       },
-      {},
+      globalThis.Object.create(null),
     );
     message.assetFileDef = object.assetFileDef?.map((e) => AssetFileDef.fromPartial(e)) || [];
     message.objectGraphDef = (object.objectGraphDef !== undefined && object.objectGraphDef !== null)
@@ -305,7 +306,7 @@ function createBaseMetaGraphDef_MetaInfoDef(): MetaGraphDef_MetaInfoDef {
     tensorflowVersion: "",
     tensorflowGitVersion: "",
     strippedDefaultAttrs: false,
-    functionAliases: {},
+    functionAliases: globalThis.Object.create(null),
   };
 }
 
@@ -453,7 +454,7 @@ export const MetaGraphDef_MetaInfoDef: MessageFns<MetaGraphDef_MetaInfoDef> = {
         }
         return acc;
       },
-      {},
+      globalThis.Object.create(null),
     );
     return message;
   },
@@ -1346,7 +1347,7 @@ export const TensorInfo_CompositeTensor: MessageFns<TensorInfo_CompositeTensor> 
 };
 
 function createBaseSignatureDef(): SignatureDef {
-  return { inputs: {}, outputs: {}, methodName: "", defaults: {} };
+  return { inputs: globalThis.Object.create(null), outputs: globalThis.Object.create(null), methodName: "", defaults: globalThis.Object.create(null) };
 }
 
 export const SignatureDef: MessageFns<SignatureDef> = {
@@ -1444,7 +1445,7 @@ export const SignatureDef: MessageFns<SignatureDef> = {
         }
         return acc;
       },
-      {},
+      globalThis.Object.create(null),
     );
     message.outputs = (globalThis.Object.entries(object.outputs ?? {}) as [string, TensorInfo][]).reduce(
       (acc: { [key: string]: TensorInfo }, [key, value]: [string, TensorInfo]) => {
@@ -1453,7 +1454,7 @@ export const SignatureDef: MessageFns<SignatureDef> = {
         }
         return acc;
       },
-      {},
+      globalThis.Object.create(null),
     );
     message.methodName = object.methodName ?? "";
     message.defaults = (globalThis.Object.entries(object.defaults ?? {}) as [string, TensorProto][]).reduce(
@@ -1463,7 +1464,7 @@ export const SignatureDef: MessageFns<SignatureDef> = {
         }
         return acc;
       },
-      {},
+      globalThis.Object.create(null),
     );
     return message;
   },

@@ -3,6 +3,7 @@
 //   protoc-gen-ts_proto  v2.18.0
 //   protoc               unknown
 // source: tensorflow/core/protobuf/rewriter_config.proto
+// Changed after generation: map fields are objects without a prototype, so that every key is an entry.
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
@@ -768,7 +769,7 @@ export const RewriterConfig: MessageFns<RewriterConfig> = {
 };
 
 function createBaseRewriterConfig_CustomGraphOptimizer(): RewriterConfig_CustomGraphOptimizer {
-  return { name: "", parameterMap: {} };
+  return { name: "", parameterMap: globalThis.Object.create(null) };
 }
 
 export const RewriterConfig_CustomGraphOptimizer: MessageFns<RewriterConfig_CustomGraphOptimizer> = {
@@ -840,7 +841,7 @@ export const RewriterConfig_CustomGraphOptimizer: MessageFns<RewriterConfig_Cust
         }
         return acc;
       },
-      {},
+      globalThis.Object.create(null),
     );
     return message;
   },

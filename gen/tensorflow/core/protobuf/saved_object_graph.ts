@@ -3,6 +3,7 @@
 //   protoc-gen-ts_proto  v2.18.0
 //   protoc               unknown
 // source: tensorflow/core/protobuf/saved_object_graph.proto
+// Changed after generation: map fields are objects without a prototype, so that every key is an entry.
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
@@ -126,7 +127,7 @@ export interface SaveableObject {
 }
 
 function createBaseSavedObjectGraph(): SavedObjectGraph {
-  return { nodes: [], concreteFunctions: {} };
+  return { nodes: [], concreteFunctions: globalThis.Object.create(null) };
 }
 
 export const SavedObjectGraph: MessageFns<SavedObjectGraph> = {
@@ -198,7 +199,7 @@ export const SavedObjectGraph: MessageFns<SavedObjectGraph> = {
           }
           return acc;
         },
-        {},
+        globalThis.Object.create(null),
       );
     return message;
   },
@@ -286,7 +287,7 @@ function createBaseSavedObject(): SavedObject {
     constant: undefined,
     resource: undefined,
     capturedTensor: undefined,
-    saveableObjects: {},
+    saveableObjects: globalThis.Object.create(null),
     registeredName: "",
     serializedUserProto: undefined,
     registeredSaver: "",
@@ -536,7 +537,7 @@ export const SavedObject: MessageFns<SavedObject> = {
           acc[key] = SaveableObject.fromPartial(value);
         }
         return acc;
-      }, {});
+      }, globalThis.Object.create(null));
     message.registeredName = object.registeredName ?? "";
     message.serializedUserProto = (object.serializedUserProto !== undefined && object.serializedUserProto !== null)
       ? Any.fromPartial(object.serializedUserProto)

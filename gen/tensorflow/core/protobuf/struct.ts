@@ -3,6 +3,7 @@
 //   protoc-gen-ts_proto  v2.18.0
 //   protoc               unknown
 // source: tensorflow/core/protobuf/struct.proto
+// Changed after generation: map fields are objects without a prototype, so that every key is an entry.
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
@@ -532,7 +533,7 @@ export const TupleValue: MessageFns<TupleValue> = {
 };
 
 function createBaseDictValue(): DictValue {
-  return { fields: {} };
+  return { fields: globalThis.Object.create(null) };
 }
 
 export const DictValue: MessageFns<DictValue> = {
@@ -591,7 +592,7 @@ export const DictValue: MessageFns<DictValue> = {
         }
         return acc;
       },
-      {},
+      globalThis.Object.create(null),
     );
     return message;
   },
