@@ -9,6 +9,12 @@ export const maxTimerMs = 2 ** 31 - 1;
  */
 export const minRemainingMs = 2;
 
+/** What is said of a call whose time is up before it is sent. */
+export const passedBeforeSending = "the deadline passed before the call was sent";
+
+/** What is said of a call whose time is up while the answer is awaited. */
+export const passedBeforeAnswer = "the deadline passed before the answer was complete";
+
 /** When to stop waiting. */
 export interface WaitLimits {
   readonly deadline: number;

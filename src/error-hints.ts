@@ -217,9 +217,14 @@ export const knownFailures: readonly KnownFailure[] = [
     hint: "the call's metadata is too large (over gRPC the server takes 8 KiB): send less of it",
   },
   {
-    texts: ["Received message larger than max", "Attempted to send message with a size larger than <limit>", "HTTP 413 "],
+    texts: [
+      "Received message larger than max",
+      "Attempted to send message with a size larger than <limit>",
+      "the answer is larger than maxResponseBytes",
+      "HTTP 413 ",
+    ],
     code: "RESOURCE_EXHAUSTED",
-    hint: "the message is over a size limit; the server's own is 2 GiB, so it is normally that of a proxy: raise it there, or send fewer rows",
+    hint: "the message is over a size limit: that of maxResponseBytes where it is set, else normally that of a proxy, for the server's own is 2 GiB: raise it, or send fewer rows",
   },
   {
     texts: ["Too many pings", "Bandwidth exhausted or memory limit exceeded"],
@@ -238,9 +243,13 @@ export const knownFailures: readonly KnownFailure[] = [
     hint: `the model ran out of time: ${tooSlow}; REST stops it after --rest_api_timeout_in_ms (30 s by default) whatever timeoutMs says`,
   },
   {
-    texts: ["the deadline passed before the call was sent", "no time left to send the call"],
+    texts: [
+      "the deadline passed before the call was sent",
+      "time ran out while loading the transport",
+      "time ran out while waiting for the model's signature",
+    ],
     code: "DEADLINE_EXCEEDED",
-    hint: "time was up before the call was sent: timeoutMs also covers connecting, looking up the signature and a metadata function",
+    hint: "time was up before the call was sent: timeoutMs also covers loading the transport, connecting, looking up the signature and a metadata function",
   },
   {
     texts: [
@@ -319,6 +328,11 @@ export const knownFailures: readonly KnownFailure[] = [
     hint: "the connection was lost: the server stopped, crashed (an input of wrong rank can do that: look at its log before sending the same again) or expects TLS, which this client does not speak",
   },
   {
+    texts: ["Stream refused by server"],
+    code: "UNAVAILABLE",
+    hint: "the server, or a proxy before it, takes no more calls on this connection for now: it shuts down, or limits how many run at once",
+  },
+  {
     texts: ["the answer is not HTTP/1.1"],
     code: "INTERNAL",
     hint: "the port does not speak plain HTTP: is it gRPC's (8500 by default) or a TLS port? REST is 8501 and never TLS; for gRPC use a grpc:// target",
@@ -355,7 +369,7 @@ export const knownFailures: readonly KnownFailure[] = [
     hint: "an HTTP server answered, but not a gRPC one: check host and port (8500 by default), and that a proxy between passes gRPC on",
   },
   {
-    texts: ["unexpected answer: <what>", "malformed message: <what>"],
+    texts: ["unexpected answer: <what>"],
     code: "INTERNAL",
     hint: "the answer is not what TensorFlow Serving sends: check host and port, and proxies that change answers",
   },

@@ -114,7 +114,7 @@ export class RpcError extends ServingError {
   constructor(options: RpcErrorOptions) {
     const { code, serverMessage } = options;
     const known = knownFailure(serverMessage, [code]);
-    super(`${code}: ${subjectOf(options)}: ${serverMessage}`, {
+    super(`${code}: ${formatCall(options.method, options.modelSpec)}: ${serverMessage}`, {
       ...options,
       retryable: options.retryable ?? known?.retryable ?? code === "UNAVAILABLE",
       hint: options.hint ?? known?.hint,
@@ -135,10 +135,10 @@ export class TensorError extends ServingError {
   }
 }
 
-/** The error of a tensor that came with the answer to a call, with code and call before its own words. */
-export function tensorErrorOf(subject: ErrorSubject, cause: TensorError): TensorError {
+/** The error of a tensor or feature that goes with a call, with code and call before its own words. */
+export function tensorErrorOf({ method, modelSpec }: ErrorSubject, cause: TensorError): TensorError {
   const hint = cause.hint === undefined ? {} : { hint: cause.hint };
-  return new TensorError(`${cause.code}: ${subjectOf(subject)}: ${cause.message}`, { cause, ...hint });
+  return new TensorError(`${cause.code}: ${formatCall(method, modelSpec)}: ${cause.message}`, { cause, ...hint });
 }
 
 /** Inputs that do not fit the model's signature; the message and `differences` list every mismatch. */
@@ -171,6 +171,12 @@ export class FormatError extends ServingError {
   }
 }
 
+/** The error of bytes that go with a call, with code and call before its own words. */
+export function formatErrorOf({ method, modelSpec }: ErrorSubject, cause: FormatError): FormatError {
+  const offset = cause.offset === undefined ? {} : { offset: cause.offset };
+  return new FormatError(`${cause.code}: ${formatCall(method, modelSpec)}: ${cause.message}`, { cause, ...offset });
+}
+
 /** The classes of the family by name. */
 interface ServingErrorByName {
   ServingError: ServingError;
@@ -199,6 +205,11 @@ export function formatModelSpec(spec: ErrorModelSpec): string {
   return spec.name;
 }
 
+/** A call as it stands in messages: `predict name:3`. */
+export function formatCall(method: string, spec: ErrorModelSpec | undefined): string {
+  return spec === undefined ? method : `${method} ${formatModelSpec(spec)}`;
+}
+
 /** A copy of what errors show of a spec: fields that are not set are absent. */
 function ownModelSpec({ name, version, versionLabel, signatureName }: ErrorModelSpec): ErrorModelSpec {
   return {
@@ -207,9 +218,4 @@ function ownModelSpec({ name, version, versionLabel, signatureName }: ErrorModel
     ...(versionLabel === undefined ? {} : { versionLabel }),
     ...(signatureName === undefined ? {} : { signatureName }),
   };
-}
-
-/** A call as it stands in messages: `predict name:3`. */
-function subjectOf({ method, modelSpec }: ErrorSubject): string {
-  return modelSpec === undefined ? method : `${method} ${formatModelSpec(modelSpec)}`;
 }

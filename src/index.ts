@@ -56,6 +56,7 @@ export type {
   CallMetadata,
   ClassifyResult,
   InferenceTask,
+  Middleware,
   ModelMetadata,
   ModelVersionState,
   ModelVersionStatus,

@@ -1,4 +1,5 @@
 /** Which model, which of its versions and which signature a call is about. */
+import { describe } from "./tensor/values.js";
 
 /** A model by name, optionally at one version or label; version and label exclude each other. */
 export type ModelSpec = {
@@ -17,12 +18,17 @@ export type ModelLike = string | ModelSpec;
 /** The signature that TensorFlow Serving uses when a request names none. */
 export const defaultSignatureName = "serving_default";
 
+/** The signature that a spec names; an empty name stands for the default, as on the server. */
+export function signatureNameOf({ signatureName }: Pick<ModelSpec, "signatureName">): string {
+  return signatureName || defaultSignatureName;
+}
+
 const maxVersion = 2n ** 63n - 1n;
 
 /**
  * A checked {@link ModelSpec}.
  *
- * @throws TypeError if the name is empty, or version and versionLabel are both given, or a field has the wrong type.
+ * @throws TypeError if the name or label is empty, or version and versionLabel are both given, or a field has the wrong type.
  * @throws RangeError if the version is not a whole number from 0 to 2^63 - 1.
  */
 export function modelSpecFrom(model: ModelLike): ModelSpec {
@@ -40,6 +46,7 @@ export function modelSpecFrom(model: ModelLike): ModelSpec {
       throw new TypeError(`model "${spec.name}": expected ${field} to be a string, got ${describe(spec[field])}`);
     }
   }
+  if (versionLabel === "") throw new TypeError(`model "${name}": expected versionLabel to be a non-empty string, got ""`);
   return spec;
 }
 
@@ -51,8 +58,4 @@ function checkVersion(name: string, version: unknown): void {
   if (!exact || version < 0 || version > maxVersion) {
     throw new RangeError(`model "${name}": expected version to be a whole number from 0 to 2^63 - 1, got ${version}`);
   }
-}
-
-function describe(value: unknown): string {
-  return typeof value === "string" ? JSON.stringify(value) : value === null ? "null" : typeof value;
 }

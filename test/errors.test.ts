@@ -47,6 +47,8 @@ describe("knownFailure", () => {
     ["RESOURCE_EXHAUSTED", "received initial metadata size exceeds limit", false, "8 KiB"],
     ["RESOURCE_EXHAUSTED", "Bandwidth exhausted or memory limit exceeded", false, "keepaliveMs"],
     ["RESOURCE_EXHAUSTED", "Received message larger than max (5 vs 4)", false, "size limit"],
+    ["RESOURCE_EXHAUSTED", "the answer is larger than maxResponseBytes (4)", false, "maxResponseBytes"],
+    ["UNAVAILABLE", "Stream refused by server", true, "shuts down"],
     ["UNAVAILABLE", "Too many pings", true, "keepaliveMs"],
     [
       "UNAVAILABLE",

@@ -1,14 +1,17 @@
 /** The life of a client's calls: their clock, their abort, and the end of them all when the client is closed. */
 import { setMaxListeners } from "node:events";
 import { onAbort, settleWithin } from "../deadline.js";
-import { formatModelSpec, RpcError, ServingError } from "../errors.js";
+import { formatCall, RpcError, ServingError, type StatusCode } from "../errors.js";
 import type { ModelSpec } from "../model-spec.js";
+import { describe } from "../tensor/values.js";
 import type { TransportCallOptions } from "../transport/transport.js";
 import { type CallOptions, type ClientSettings, checkCallOptions, mergeMetadata } from "./options.js";
 import type { Target } from "./target.js";
 
 /** How long after the deadline a transport may take to say so. */
 const transportGraceMs = 200;
+
+const closedByForce = "the client was closed by force";
 
 /** What a call is about. */
 export interface CallSubject {
@@ -31,9 +34,13 @@ export type Call<Subject extends CallSubject = CallSubject> = Subject & {
 /** A running call about a model. */
 export type ModelCall = Call<CallSubject & { readonly spec: ModelSpec }>;
 
-/** A call as it stands at the start of messages: `predict m:3`. */
-export function subjectOf({ method, spec }: CallSubject): string {
-  return spec === undefined ? method : `${method} ${formatModelSpec(spec)}`;
+/**
+ * Refuse what a caller without a compiler may pass as options.
+ *
+ * @throws TypeError if the options are no object.
+ */
+export function assertOptions(options: unknown): void {
+  if (typeof options !== "object" || options === null) throw new TypeError(`options: expected an object, got ${describe(options)}`);
 }
 
 /** All calls of one client. */
@@ -63,10 +70,9 @@ export class Calls {
    */
   begin<Subject extends CallSubject>(subject: Subject, options: CallOptions): Call<Subject> {
     const startedAt = performance.now();
+    assertOptions(options);
     checkCallOptions(options);
-    if (this.#isClosed) {
-      throw new ServingError(`FAILED_PRECONDITION: ${subjectOf(subject)}: the client is closed`, { code: "FAILED_PRECONDITION" });
-    }
+    if (this.#isClosed) throw endedError(subject, "FAILED_PRECONDITION", "the client is closed");
     options.signal?.throwIfAborted();
     const deadline = startedAt + (options.timeoutMs ?? this.#settings.timeoutMs);
     const metadata = mergeMetadata(this.#settings.metadata, options.metadata);
@@ -93,14 +99,16 @@ export class Calls {
     const call = this.begin(subject, options);
     try {
       return await this.bounded(call, work(call));
+    } catch (error) {
+      throw this.ownError(call, error);
     } finally {
       this.end(call);
     }
   }
 
-  /** Our transports keep to deadline and signal themselves and know more about what these cut off; this is for others. */
+  /** Our transports keep to deadline and signal themselves and know more about what these cut off; this is for others and for middleware. */
   bounded<Result>(call: Call, work: Promise<Result>): Promise<Result> {
-    if (this.#target !== undefined) return work;
+    if (this.#target !== undefined && this.#settings.middleware.length === 0) return work;
     const limits = { deadline: call.options.deadline + transportGraceMs, signal: call.options.signal };
     return settleWithin(work, limits, () => this.deadlineError(call, "waiting for the transport"));
   }
@@ -114,9 +122,15 @@ export class Calls {
     });
   }
 
-  /** End the running calls, which reject with the reason. */
-  cancelAll(reason: ServingError): void {
-    this.#forced.abort(reason);
+  /** End the running calls. */
+  cancelAll(): void {
+    this.#forced.abort(new ServingError(`CANCELLED: ${closedByForce}`, { code: "CANCELLED" }));
+  }
+
+  /** The error of a call; all that {@link cancelAll} ends reject with one reason, which does not say which they were. */
+  ownError(call: CallSubject, error: unknown): unknown {
+    if (!this.#forced.signal.aborted || error !== this.#forced.signal.reason) return error;
+    return endedError(call, "CANCELLED", closedByForce);
   }
 
   /** The error of a call whose time ran out on this side. */
@@ -149,4 +163,9 @@ export class Calls {
       },
     };
   }
+}
+
+/** The error of a call that the client's end forbids or ends. */
+function endedError({ method, spec }: CallSubject, code: StatusCode, why: string): ServingError {
+  return new ServingError(`${code}: ${formatCall(method, spec)}: ${why}`, { code });
 }

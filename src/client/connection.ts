@@ -1,13 +1,13 @@
 /** From what a client was pointed at to the transport that carries its calls. */
 import { settleWithin } from "../deadline.js";
-import type { Transport } from "../transport/transport.js";
+import type { Middleware, Transport } from "../transport/transport.js";
 import type { Call, Calls } from "./calls.js";
 import { loadTransport } from "./load-transport.js";
 import type { ClientOptions, ClientSettings } from "./options.js";
 import { SignatureLookup } from "./signature-lookup.js";
 import { parseTarget, type Target, targetFromHost } from "./target.js";
 
-/** A transport that is loaded, and the signatures it fetches. */
+/** A transport that is loaded, with the middleware around it, and the signatures it fetches. */
 export interface Connection {
   readonly transport: Transport;
   readonly signatures: SignatureLookup;
@@ -59,7 +59,8 @@ export class Connector {
     return this.#current;
   }
 
-  #connectionOver(transport: Transport): Connection {
+  #connectionOver(inner: Transport): Connection {
+    const transport = wrapped(inner, this.#settings.middleware);
     return { transport, signatures: new SignatureLookup(transport, this.#calls, this.#settings) };
   }
 }
@@ -93,7 +94,20 @@ function checkTransportOption(transport: unknown): "grpc" | "rest" {
 
 function checkTransport(to: unknown): Transport {
   if (Array.isArray(to)) throw new TypeError("several targets (replicas) are not supported in this version: pass one");
-  const candidate = to as Partial<Transport> | null | undefined;
-  if (typeof candidate?.predict === "function" && typeof candidate.close === "function") return candidate as Transport;
+  if (isTransport(to)) return to;
   throw new TypeError(`expected a host and port, a target string or a Transport, got ${to === null ? "null" : typeof to}`);
+}
+
+/** The transport inside all middleware, of which the first is outermost. */
+function wrapped(inner: Transport, middleware: readonly Middleware[]): Transport {
+  return middleware.reduceRight((next, wrap, index) => {
+    const outer: unknown = wrap(next);
+    if (isTransport(outer)) return outer;
+    throw new TypeError(`middleware[${index}]: expected it to return a Transport, got ${outer === null ? "null" : typeof outer}`);
+  }, inner);
+}
+
+function isTransport(value: unknown): value is Transport {
+  const candidate = value as Partial<Transport> | null | undefined;
+  return typeof candidate?.predict === "function" && typeof candidate.close === "function";
 }

@@ -1,10 +1,11 @@
 /** From what callers pass as examples and tasks to what is sent. */
-import { SignatureError } from "../errors.js";
+import { formatCall, formatErrorOf, isServingError, SignatureError, tensorErrorOf } from "../errors.js";
 import type { Example } from "../example-codec.js";
 import { type ExampleLike, exampleFrom } from "../example-values.js";
 import { type ModelLike, modelSpecFrom } from "../model-spec.js";
 import { describe } from "../tensor/values.js";
 import type { InferenceTask } from "../transport/transport.js";
+import type { CallSubject } from "./calls.js";
 
 /** One task of a `multiInference` call: a model with the signature to run, and what to do with it. */
 export interface InferenceTaskLike {
@@ -21,14 +22,21 @@ export interface CheckedExamples {
 /**
  * Checked examples.
  *
- * @param subject - What is tried, as it stands at the start of messages.
+ * @param call - What errors say was tried.
  * @throws TypeError if examples are no list; SignatureError for an empty one, which every server refuses; what `exampleFrom` throws.
  */
-export function examplesFrom(examples: readonly ExampleLike[], context: ExampleLike | undefined, subject: string): CheckedExamples {
+export function examplesFrom(examples: readonly ExampleLike[], context: ExampleLike | undefined, call: CallSubject): CheckedExamples {
   if (!Array.isArray(examples)) throw new TypeError(`examples: expected a list of examples, got ${describe(examples)}`);
-  if (examples.length === 0) throw new SignatureError(subject, ["examples: expected at least one, got none"]);
-  const checked = examples.map((like: ExampleLike, index) => exampleFrom(like, `examples[${index}]`));
-  return { examples: checked, ...(context === undefined ? {} : { context: exampleFrom(context, "context") }) };
+  if (examples.length === 0) throw new SignatureError(formatCall(call.method, call.spec), ["examples: expected at least one, got none"]);
+  try {
+    const checked = examples.map((like: ExampleLike, index) => exampleFrom(like, `examples[${index}]`));
+    return { examples: checked, ...(context === undefined ? {} : { context: exampleFrom(context, "context") }) };
+  } catch (error) {
+    const subject = { method: call.method, modelSpec: call.spec };
+    if (isServingError(error, "TensorError")) throw tensorErrorOf(subject, error);
+    if (isServingError(error, "FormatError")) throw formatErrorOf(subject, error);
+    throw error;
+  }
 }
 
 /**

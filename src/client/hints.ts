@@ -1,14 +1,10 @@
 /** What the client can add to a server's complaint: how the call differs from the signature. */
 import { RpcError } from "../errors.js";
-import { defaultSignatureName, type ModelSpec } from "../model-spec.js";
+import { type ModelSpec, signatureNameOf } from "../model-spec.js";
 import { inputDifferences, outputFilterDifferences, type Signature } from "../signature.js";
 import type { ModelMetadata, TensorMap } from "../transport/transport.js";
+import type { CallSubject } from "./calls.js";
 import type { PredictOptions } from "./options.js";
-
-/** An empty name stands for the default, as on the server. */
-function signatureNameOf(spec: ModelSpec): string {
-  return spec.signatureName || defaultSignatureName;
-}
 
 /** The signature a spec names, where the model has it. */
 export function signatureOf(metadata: ModelMetadata, spec: ModelSpec): Signature | undefined {
@@ -32,8 +28,15 @@ export function describeDifference(
   return differences.length === 0 ? undefined : differences.join("; ");
 }
 
-/** The same error with a hint that is more to the point than the general one for its text. */
-export function withHint(error: RpcError, method: string, hint: string): RpcError {
-  const { code, retryable, modelSpec, endpoint, transport, serverMessage, cause } = error;
-  return new RpcError({ code, retryable, modelSpec, endpoint, transport, serverMessage, cause, method, hint });
+/** That another version answers than the one whose signature was known, at the start of a hint; empty where that is not so. */
+export function describeChange(known: ModelMetadata | undefined, now: ModelMetadata | undefined): string {
+  const [before, after] = [known?.modelSpec.version, now?.modelSpec.version];
+  if (before === undefined || after === undefined || before === after) return "";
+  return `version ${after} has taken over from version ${before}: `;
+}
+
+/** The same error as one of this call, with a hint that is more to the point than its own where there is one. */
+export function errorOfCall({ method, spec }: CallSubject, error: RpcError, hint = error.hint): RpcError {
+  const { code, retryable, endpoint, transport, serverMessage, cause } = error;
+  return new RpcError({ code, retryable, modelSpec: spec, endpoint, transport, serverMessage, cause, method, hint });
 }

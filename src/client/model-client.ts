@@ -1,8 +1,10 @@
 /** One model of a server: what every call repeats is said once, and every call is checked against the model's signature. */
-import { formatModelSpec, SignatureError } from "../errors.js";
+import { formatCall, SignatureError } from "../errors.js";
 import type { ExampleLike } from "../example-values.js";
-import { defaultSignatureName, type ModelSpec, modelSpecFrom } from "../model-spec.js";
+import { type ModelSpec, modelSpecFrom, signatureNameOf } from "../model-spec.js";
+import { assertOptionNames } from "../option-names.js";
 import type { ClassifyResult, ModelMetadata, ModelVersionStatus, PredictResult, RegressResult } from "../transport/transport.js";
+import { assertOptions } from "./calls.js";
 import type { PredictInputs } from "./inputs.js";
 import { assertModelDefinition, isModelDefinition, type ModelDefinition, type SignatureDefinition } from "./model-definition.js";
 import type { CallOptions, ExampleOptions, PredictOptions, WaitOptions } from "./options.js";
@@ -56,6 +58,10 @@ export class ModelClient {
   constructor(calls: ModelCalls, model: string | ModelSpec | ModelDefinition, options: ModelOptions & { readonly check: boolean }) {
     this.#calls = calls;
     this.#spec = specFrom(model, options);
+    assertOptionNames(options, {
+      known: { version: true, versionLabel: true, signatureName: true, check: true },
+      notYet: ["batching"],
+    });
     this.#check = checkedFlag(options.check);
     if (!isModelDefinition(model)) return;
     assertModelDefinition(model);
@@ -70,6 +76,7 @@ export class ModelClient {
    * @throws RpcError if the server or the connection refuses the call, or time runs out (`DEADLINE_EXCEEDED`).
    */
   async predict(inputs: PredictInputs, options: ModelPredictOptions = {}): Promise<PredictResult> {
+    assertOptions(options);
     const { signatureName, ...callOptions } = options;
     const spec = this.#specFor(signatureName);
     const defined = this.#definition !== undefined && this.#check ? signatureIn(this.#definition, spec) : undefined;
@@ -80,12 +87,14 @@ export class ModelClient {
 
   /** Classify examples; see `client.classify`. */
   async classify(examples: readonly ExampleLike[], options: ModelExampleOptions = {}): Promise<ClassifyResult> {
+    assertOptions(options);
     const { signatureName, ...callOptions } = options;
     return this.#calls.classify(this.#specFor(signatureName), examples, callOptions);
   }
 
   /** Regress examples; see `client.regress`. */
   async regress(examples: readonly ExampleLike[], options: ModelExampleOptions = {}): Promise<RegressResult> {
+    assertOptions(options);
     const { signatureName, ...callOptions } = options;
     return this.#calls.regress(this.#specFor(signatureName), examples, callOptions);
   }
@@ -127,11 +136,13 @@ function checkedFlag(check: unknown): boolean {
 
 /** The definition of the signature that a spec names, which a caller without a compiler may have got wrong. */
 function signatureIn({ signatures }: ModelDefinition, spec: ModelSpec): SignatureDefinition {
-  const name = spec.signatureName || defaultSignatureName;
+  const name = signatureNameOf(spec);
   const signature = Object.hasOwn(signatures, name) ? signatures[name] : undefined;
   if (signature !== undefined) return signature;
   const known = Object.keys(signatures).map((key) => `"${key}"`);
-  throw new SignatureError(subjectOf(spec), [`the definition has no signature "${name}", only ${known.join(", ") || "(none)"}`]);
+  throw new SignatureError(formatCall("predict", spec), [
+    `the definition has no signature "${name}", only ${known.join(", ") || "(none)"}`,
+  ]);
 }
 
 /** What the compiler was told about the outputs has to be true, or the caller would read one dtype's values as another's. */
@@ -142,9 +153,5 @@ function assertOutputsAsDefined({ outputs }: SignatureDefinition, result: Predic
     const answered = result.outputs[name]?.dtype ?? "no such output";
     if (answered !== dtype) differences.push(`output "${name}": the definition says ${dtype}, the server answered ${answered}`);
   }
-  if (differences.length > 0) throw new SignatureError(subjectOf(spec), differences);
-}
-
-function subjectOf(spec: ModelSpec): string {
-  return `predict ${formatModelSpec(spec)}`;
+  if (differences.length > 0) throw new SignatureError(formatCall("predict", spec), differences);
 }

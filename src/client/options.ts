@@ -1,8 +1,10 @@
 /** What callers may set on a client and on a call, and the checks of it. */
 import type { ExampleLike } from "../example-values.js";
-import type { CallMetadata } from "../transport/transport.js";
+import { assertOptionNames, type OptionNames } from "../option-names.js";
+import { describe } from "../tensor/values.js";
+import type { CallMetadata, Middleware } from "../transport/transport.js";
 
-/** Options of a {@link PredictionClient}; unknown ones are ignored. */
+/** Options of a {@link PredictionClient}; unknown ones are refused. */
 export interface ClientOptions {
   /** Protocol, only beside `(host, port)`: a target string says it by its scheme. @defaultValue `"grpc"` */
   readonly transport?: "grpc" | "rest" | undefined;
@@ -19,6 +21,23 @@ export interface ClientOptions {
   readonly restGzipMinBytes?: number | undefined;
   /** Compare inputs with the signature before sending, wherever it is known or needed anyway. @defaultValue true */
   readonly check?: boolean | undefined;
+  /**
+   * Refuse answers of more bytes, with code `RESOURCE_EXHAUSTED` and before they are read to their end; over REST bytes of JSON. Has no
+   * meaning for a transport of one's own. @defaultValue unlimited
+   */
+  readonly maxResponseBytes?: number | undefined;
+  /** Wraps the transport, the first outermost; also a transport of one's own. @defaultValue none */
+  readonly middleware?: readonly Middleware[] | undefined;
+  /** Host name the server is told (`:authority`) instead of the target, for proxies. Has no meaning but over gRPC. @defaultValue the target */
+  readonly authority?: string | undefined;
+  /**
+   * Time between keepalive pings while calls run. TensorFlow Serving ends a connection at the 5th ping that comes within 5 minutes of the
+   * one before, so set less only together with the server's `grpc.http2.min_ping_interval_without_data_ms` (`--grpc_channel_arguments`).
+   * Has no meaning but over gRPC. @defaultValue 310_000
+   */
+  readonly keepaliveMs?: number | undefined;
+  /** Whether failed calls are sent again; this version never does. @defaultValue false */
+  readonly retry?: false | undefined;
 }
 
 /** Options that every call takes. */
@@ -29,6 +48,8 @@ export interface CallOptions {
   readonly signal?: AbortSignal | undefined;
   /** Metadata of this call; replaces the client's key by key, whatever the case of the letters. */
   readonly metadata?: CallMetadata | undefined;
+  /** `false` never sends the call twice, as this version never does. @defaultValue the client's `retry` */
+  readonly retry?: false | undefined;
 }
 
 /** Options of {@link PredictionClient.predict}. */
@@ -37,6 +58,8 @@ export interface PredictOptions extends CallOptions {
   readonly outputFilter?: readonly string[] | undefined;
   /** Layout of the REST request body. @defaultValue the client's `restFormat` */
   readonly restFormat?: "column" | "row" | undefined;
+  /** `false` sends the call by itself, as this version always does. @defaultValue false */
+  readonly batch?: false | undefined;
 }
 
 /** Options of {@link PredictionClient.classify}, {@link PredictionClient.regress} and {@link PredictionClient.multiInference}. */
@@ -56,13 +79,17 @@ export interface WaitOptions extends CallOptions {
 /** Defaults of {@link WaitOptions}. */
 export const waitDefaults = Object.freeze({ timeoutMs: 300_000, pollIntervalMs: 250 } as const);
 
-/** Client options with all defaults filled in. */
+/** Client options with the defaults filled in; what is `undefined` is left to the transports. */
 export interface ClientSettings {
   readonly timeoutMs: number;
   readonly metadata: ClientOptions["metadata"];
   readonly restFormat: "column" | "row";
   readonly restGzipMinBytes: number;
   readonly check: boolean;
+  readonly maxResponseBytes: number | undefined;
+  readonly middleware: readonly Middleware[];
+  readonly authority: string | undefined;
+  readonly keepaliveMs: number | undefined;
 }
 
 /** Defaults of {@link ClientOptions}. */
@@ -73,28 +100,52 @@ export const clientDefaults = Object.freeze({
   check: true,
 } as const);
 
+const optionNames: OptionNames<ClientOptions> = {
+  known: {
+    transport: true,
+    timeoutMs: true,
+    metadata: true,
+    restFormat: true,
+    restGzipMinBytes: true,
+    check: true,
+    maxResponseBytes: true,
+    middleware: true,
+    authority: true,
+    keepaliveMs: true,
+    retry: true,
+  },
+  notYet: ["batching", "concurrency", "telemetry", "tls"],
+};
+
 /**
  * Checked options over the defaults.
  *
- * @throws TypeError if an option has the wrong type.
- * @throws RangeError if `timeoutMs` is not positive and finite, or `restGzipMinBytes` is negative or NaN.
+ * @throws TypeError if an option has the wrong type, is unknown or not available in this version.
+ * @throws RangeError if `timeoutMs` or `keepaliveMs` is not positive and finite, `restGzipMinBytes` negative, `maxResponseBytes` below 1.
  */
 export function clientSettings(options: ClientOptions): ClientSettings {
-  const { timeoutMs, metadata, restFormat, restGzipMinBytes, check } = options;
-  // Ignoring this one would send in plaintext what the caller wants encrypted.
-  const { tls } = options as { tls?: unknown };
-  if (tls !== undefined) throw new TypeError("tls: TLS is not supported in this version");
+  assertOptionNames(options, optionNames);
+  const { timeoutMs, metadata, restFormat, restGzipMinBytes, check, maxResponseBytes, middleware, authority, keepaliveMs, retry } = options;
   if (timeoutMs !== undefined) checkDuration("timeoutMs", timeoutMs);
+  if (keepaliveMs !== undefined) checkDuration("keepaliveMs", keepaliveMs);
   if (typeof metadata !== "function") checkMetadata(metadata);
   checkRestFormat(restFormat);
-  if (restGzipMinBytes !== undefined) checkGzipMinBytes(restGzipMinBytes);
-  if (check !== undefined && typeof check !== "boolean") throw new TypeError(`check: expected a boolean, got ${show(check)}`);
+  if (restGzipMinBytes !== undefined) checkBytes("restGzipMinBytes", restGzipMinBytes, 0);
+  if (maxResponseBytes !== undefined) checkBytes("maxResponseBytes", maxResponseBytes, 1);
+  if (authority !== undefined) checkAuthority(authority);
+  checkMiddleware(middleware);
+  checkNever("retry", retry);
+  if (check !== undefined && typeof check !== "boolean") throw new TypeError(`check: expected a boolean, got ${describe(check)}`);
   return {
     timeoutMs: timeoutMs ?? clientDefaults.timeoutMs,
     metadata,
     restFormat: restFormat ?? clientDefaults.restFormat,
     restGzipMinBytes: restGzipMinBytes ?? clientDefaults.restGzipMinBytes,
     check: check ?? clientDefaults.check,
+    maxResponseBytes,
+    middleware: [...(middleware ?? [])],
+    authority,
+    keepaliveMs,
   };
 }
 
@@ -104,12 +155,13 @@ export function clientSettings(options: ClientOptions): ClientSettings {
  * @throws TypeError if an option has the wrong type.
  * @throws RangeError if `timeoutMs` is not positive and finite.
  */
-export function checkCallOptions({ timeoutMs, metadata, signal }: CallOptions): void {
+export function checkCallOptions({ timeoutMs, metadata, signal, retry }: CallOptions): void {
   if (timeoutMs !== undefined) checkDuration("timeoutMs", timeoutMs);
   if (metadata !== undefined) checkMetadata(metadata);
   if (signal !== undefined && typeof signal?.addEventListener !== "function") {
-    throw new TypeError(`signal: expected an AbortSignal, got ${show(signal)}`);
+    throw new TypeError(`signal: expected an AbortSignal, got ${describe(signal)}`);
   }
+  checkNever("retry", retry);
 }
 
 /**
@@ -117,10 +169,11 @@ export function checkCallOptions({ timeoutMs, metadata, signal }: CallOptions): 
  *
  * @throws TypeError if an option has the wrong type.
  */
-export function checkPredictOptions({ restFormat, outputFilter }: PredictOptions): void {
+export function checkPredictOptions({ restFormat, outputFilter, batch }: PredictOptions): void {
   checkRestFormat(restFormat);
+  checkNever("batch", batch);
   if (outputFilter !== undefined && !(Array.isArray(outputFilter) && outputFilter.every((name) => typeof name === "string"))) {
-    throw new TypeError(`outputFilter: expected an array of names, got ${show(outputFilter)}`);
+    throw new TypeError(`outputFilter: expected an array of names, got ${describe(outputFilter)}`);
   }
 }
 
@@ -155,7 +208,7 @@ function mergeRecords(client: CallMetadata, call: CallMetadata): CallMetadata {
 }
 
 function checkDuration(name: string, durationMs: unknown): void {
-  if (typeof durationMs !== "number") throw new TypeError(`${name}: expected a number, got ${show(durationMs)}`);
+  if (typeof durationMs !== "number") throw new TypeError(`${name}: expected a number, got ${describe(durationMs)}`);
   if (!(durationMs > 0 && Number.isFinite(durationMs))) {
     throw new RangeError(`${name}: expected a positive, finite number of milliseconds, got ${durationMs}`);
   }
@@ -165,27 +218,42 @@ function checkMetadataValue(key: string, value: unknown): void {
   const isBinary = key.toLowerCase().endsWith("-bin");
   if (isBinary ? ArrayBuffer.isView(value) : [value].flat().every((item) => typeof item === "string")) return;
   const expected = isBinary ? "a Uint8Array, as the key ends in -bin" : "a string or an array of strings";
-  throw new TypeError(`metadata "${key}": expected ${expected}, got ${show(value)}`);
+  throw new TypeError(`metadata "${key}": expected ${expected}, got ${describe(value)}`);
 }
 
 function checkMetadata(metadata: unknown): asserts metadata is CallMetadata | undefined {
   if (metadata !== undefined && (typeof metadata !== "object" || metadata === null || Array.isArray(metadata))) {
-    throw new TypeError(`metadata: expected a record of values by key, got ${show(metadata)}`);
+    throw new TypeError(`metadata: expected a record of values by key, got ${describe(metadata)}`);
   }
   for (const [key, value] of Object.entries(metadata ?? {})) checkMetadataValue(key, value);
 }
 
 function checkRestFormat(restFormat: unknown): void {
   if (restFormat !== undefined && restFormat !== "column" && restFormat !== "row") {
-    throw new TypeError(`restFormat: expected "column" or "row", got ${show(restFormat)}`);
+    throw new TypeError(`restFormat: expected "column" or "row", got ${describe(restFormat)}`);
   }
 }
 
-function checkGzipMinBytes(restGzipMinBytes: unknown): void {
-  if (typeof restGzipMinBytes !== "number") throw new TypeError(`restGzipMinBytes: expected a number, got ${show(restGzipMinBytes)}`);
-  if (!(restGzipMinBytes >= 0)) throw new RangeError(`restGzipMinBytes: expected a number of bytes from 0 up, got ${restGzipMinBytes}`);
+function checkBytes(name: string, bytes: unknown, min: number): void {
+  if (typeof bytes !== "number") throw new TypeError(`${name}: expected a number, got ${describe(bytes)}`);
+  if (!(bytes >= min)) throw new RangeError(`${name}: expected a number of bytes from ${min} up, got ${bytes}`);
 }
 
-function show(value: unknown): string {
-  return typeof value === "string" ? JSON.stringify(value) : value === null ? "null" : typeof value;
+function checkAuthority(authority: unknown): void {
+  if (typeof authority === "string" && /^[^\s/?#@]+$/.test(authority)) return;
+  throw new TypeError(`authority: expected a host name, with a port where one is wanted, got ${describe(authority)}`);
+}
+
+function checkMiddleware(middleware: unknown): void {
+  if (middleware === undefined) return;
+  if (!Array.isArray(middleware)) throw new TypeError(`middleware: expected an array of functions, got ${describe(middleware)}`);
+  middleware.forEach((wrap: unknown, index) => {
+    if (typeof wrap !== "function") throw new TypeError(`middleware[${index}]: expected a function, got ${describe(wrap)}`);
+  });
+}
+
+/** Check an option that can only say no as yet. */
+function checkNever(name: "retry" | "batch", value: unknown): void {
+  if (value !== undefined && value !== false)
+    throw new TypeError(`${name}: only false is available in this version, got ${describe(value)}`);
 }

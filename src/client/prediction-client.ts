@@ -1,8 +1,7 @@
 /** The client: what callers see. Calls, signatures and conversion have files of their own; the wire is the transport's. */
-import { sleep } from "../deadline.js";
-import { ServingError } from "../errors.js";
+import { settleWithin, sleep } from "../deadline.js";
 import type { ExampleLike } from "../example-values.js";
-import type { ModelServerConfig } from "../model-server-config.js";
+import { checkModelServerConfig, type ModelServerConfig } from "../model-server-config.js";
 import { type ModelLike, modelSpecFrom } from "../model-spec.js";
 import type {
   ClassifyResult,
@@ -13,7 +12,7 @@ import type {
   RegressResult,
   Transport,
 } from "../transport/transport.js";
-import { Calls, type ModelCall, subjectOf } from "./calls.js";
+import { assertOptions, Calls, type ModelCall } from "./calls.js";
 import { type Connection, Connector, destinationOf, isTarget } from "./connection.js";
 import { type CheckedExamples, examplesFrom, type InferenceTaskLike, inferenceTasksFrom } from "./examples.js";
 import type { PredictInputs } from "./inputs.js";
@@ -31,7 +30,7 @@ import {
   type WaitOptions,
   waitDefaults,
 } from "./options.js";
-import { checkModelServerConfig, explainReload } from "./reload.js";
+import { explainReload } from "./reload.js";
 import type { Checking } from "./signature-lookup.js";
 import type { DefaultSignatureName, SignatureNameOf, TypedModelClient } from "./typed-model.js";
 import { waitForModel } from "./wait-for-model.js";
@@ -177,6 +176,7 @@ export class PredictionClient {
         `waitForModel ${spec.name}: a status says nothing of labels: wait for the version; getModelMetadata with the label tells which it is`,
       );
     }
+    assertOptions(options);
     checkWaitOptions(options);
     const { timeoutMs = waitDefaults.timeoutMs, pollIntervalMs = waitDefaults.pollIntervalMs } = options;
     return this.#calls.run({ method: "waitForModel", spec }, { ...options, timeoutMs }, async (call) => {
@@ -185,7 +185,13 @@ export class PredictionClient {
       const steps = {
         now: () => performance.now(),
         sleep: (delayMs: number) => sleep(delayMs, signal),
-        status: (pollDeadline: number) => transport.getModelStatus(spec, { ...call.options, deadline: pollDeadline }),
+        // A transport of the caller's own may not keep to deadlines, and one look is not to use up the whole wait.
+        status: (pollDeadline: number) => {
+          const limits = { ...call.options, deadline: pollDeadline };
+          return settleWithin(transport.getModelStatus(spec, limits), limits, () =>
+            this.#calls.deadlineError(call, "looking at the status"),
+          );
+        },
       };
       return waitForModel(spec, { deadline, pollIntervalMs }, steps, (failure) => this.#calls.error(call, failure));
     });
@@ -204,6 +210,7 @@ export class PredictionClient {
   model(model: ModelLike & { readonly signatures?: undefined }, options?: ModelOptions): ModelClient;
   // What a definition adds to a ModelClient is types alone.
   model(model: ModelLike | ModelDefinition, options: ModelOptions = {}): unknown {
+    assertOptions(options);
     const calls: ModelCalls = {
       predict: (spec, inputs, { check, ...more }) => this.#predict(spec, inputs, more, { check, lookUp: check }),
       classify: (spec, examples, more) => this.classify(spec, examples, more),
@@ -217,14 +224,15 @@ export class PredictionClient {
 
   /**
    * Refuse new calls, wait for running ones, free everything. May be called again, also to force what began without.
+   * One thing stays: a gRPC connection to a peer that accepts TCP but never speaks HTTP/2, until the peer ends it; it does not keep the
+   * process alive.
    *
    * @param options - `force` ends running calls with code `CANCELLED` instead of waiting for them.
    */
   async close(options: { force?: boolean } = {}): Promise<void> {
+    assertOptions(options);
     this.#closing ??= this.#drainAndClose();
-    if (options.force === true) {
-      this.#calls.cancelAll(new ServingError("CANCELLED: the client was closed by force", { code: "CANCELLED" }));
-    }
+    if (options.force === true) this.#calls.cancelAll();
     return this.#closing;
   }
 
@@ -240,6 +248,7 @@ export class PredictionClient {
 
   async #predict(model: ModelLike, inputs: PredictInputs, options: PredictOptions, checking: Checking): Promise<PredictResult> {
     const spec = modelSpecFrom(model);
+    assertOptions(options);
     checkPredictOptions(options);
     const call = this.#calls.begin({ method: "predict", spec }, options);
     try {
@@ -256,6 +265,8 @@ export class PredictionClient {
       } catch (error) {
         throw await signatures.explain(call, tensors, options, error);
       }
+    } catch (error) {
+      throw this.#calls.ownError(call, error);
     } finally {
       this.#calls.end(call);
     }
@@ -269,9 +280,8 @@ export class PredictionClient {
     options: ExampleOptions,
     send: (connection: Connection, call: ModelCall, sent: CheckedExamples) => Promise<Result>,
   ): Promise<Result> {
-    const subject = { method, spec: modelSpecFrom(model) };
-    return this.#calls.run(subject, options, async (call) => {
-      const sent = examplesFrom(examples, options.context, subjectOf(subject));
+    return this.#calls.run({ method, spec: modelSpecFrom(model) }, options, async (call) => {
+      const sent = examplesFrom(examples, options.context, call);
       return send(await this.#connector.connect(call), call, sent);
     });
   }

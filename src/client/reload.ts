@@ -1,79 +1,7 @@
-/** What a reload needs beyond the call itself: a look at the configuration before it is sent, and what a time-out may mean. */
+/** What the time-out of a reload may mean. */
 import { isServingError } from "../errors.js";
-import type { ModelConfig, ModelServerConfig } from "../model-server-config.js";
-import { describe } from "../tensor/values.js";
-import { withHint } from "./hints.js";
-
-const maxVersion = 2n ** 63n - 1n;
-const maxCount = 2 ** 32 - 1;
-
-/**
- * Check the form of a configuration; what is merely wrong (a relative path, a label on a version that is not loaded) the server tells.
- *
- * It also refuses what the server would refuse and remember: after a model with neither or both of platform and type, every reload
- * fails until the process is restarted (trap 39 of TensorFlow Serving 2.20).
- *
- * @throws TypeError or RangeError naming the model, what was expected and what came.
- */
-export function checkModelServerConfig(config: ModelServerConfig): void {
-  const models: unknown = config?.models;
-  if (!Array.isArray(models)) throw new TypeError(`config: expected { models: [...] }, got ${describe(config)}`);
-  for (const [index, model] of models.entries()) checkModelConfig(model, index);
-}
-
-function checkModelConfig(model: ModelConfig, index: number): void {
-  if (typeof model !== "object" || model === null) {
-    throw new TypeError(`config.models[${index}]: expected an object, got ${describe(model)}`);
-  }
-  if (typeof model.name !== "string" || model.name === "") {
-    throw new TypeError(`config.models[${index}]: expected name to be a non-empty string, got ${describe(model.name)}`);
-  }
-  const what = `config: model "${model.name}"`;
-  checkText(model.basePath, `${what}: basePath`);
-  checkPlatform(model, what);
-  checkVersionPolicy(model.versionPolicy, `${what}: versionPolicy`);
-  for (const [label, version] of Object.entries(model.versionLabels ?? {})) checkVersion(version, `${what}: version label "${label}"`);
-  if (model.loggingConfig !== undefined && (typeof model.loggingConfig !== "object" || model.loggingConfig === null)) {
-    throw new TypeError(`${what}: expected loggingConfig to be an object, got ${describe(model.loggingConfig)}`);
-  }
-}
-
-function checkPlatform({ modelPlatform, modelType }: ModelConfig, what: string): void {
-  if (modelPlatform !== undefined) checkText(modelPlatform, `${what}: modelPlatform`);
-  if (modelType !== undefined && modelType !== "TENSORFLOW" && modelType !== "OTHER") {
-    throw new TypeError(`${what}: expected modelType "TENSORFLOW" or "OTHER", got ${describe(modelType)}`);
-  }
-  const hasPlatform = modelPlatform !== undefined && modelPlatform !== "";
-  if (hasPlatform !== (modelType !== undefined)) return;
-  const got = hasPlatform ? "both" : "neither";
-  const why = "a server refuses this and then every later reload until it is restarted, so it is not sent";
-  throw new TypeError(`${what}: expected modelPlatform (normally "tensorflow") or the deprecated modelType, got ${got}; ${why}`);
-}
-
-function checkVersionPolicy(policy: unknown, what: string): void {
-  if (policy === undefined || policy === "all") return;
-  const { latest, specific } = (typeof policy === "object" && policy !== null ? policy : {}) as { latest?: unknown; specific?: unknown };
-  if ((latest === undefined) === (specific === undefined)) {
-    throw new TypeError(`${what}: expected "all", { latest: n } or { specific: [...] }, got ${describe(policy)}`);
-  }
-  if (latest !== undefined && !(Number.isInteger(latest) && (latest as number) >= 0 && (latest as number) <= maxCount)) {
-    throw new RangeError(`${what}: expected latest to be a whole number from 0 to 2^32 - 1, got ${describe(latest)}`);
-  }
-  if (specific === undefined) return;
-  if (!Array.isArray(specific)) throw new TypeError(`${what}: expected specific to be a list of versions, got ${describe(specific)}`);
-  for (const version of specific) checkVersion(version, what);
-}
-
-function checkVersion(version: unknown, what: string): void {
-  // The types ask for bigint; callers in JavaScript may have whole numbers.
-  const isWhole = typeof version === "bigint" || Number.isSafeInteger(version);
-  if (isWhole && (version as bigint) >= 0 && (version as bigint) <= maxVersion) return;
-  throw new RangeError(`${what}: expected a version from 0n to 2^63 - 1, got ${describe(version)}`);
-}
-
-function checkText(value: unknown, what: string): void {
-  if (typeof value !== "string") throw new TypeError(`${what}: expected a string, got ${describe(value)}`);
-}
+import type { ModelServerConfig } from "../model-server-config.js";
+import { errorOfCall } from "./hints.js";
 
 /** Base paths that stand in a hint. */
 const maxPaths = 5;
@@ -87,5 +15,5 @@ export function explainReload(error: unknown, config: ModelServerConfig): unknow
     `the server waits without limit for every new model: check that each base path exists there and holds a version (${paths.slice(0, maxPaths).join(", ")}${more}); ` +
     "an earlier reload that still waits for its own holds this one up too; look at getModelStatus before sending it again, " +
     "and mind that --model_config_file_poll_wait_seconds undoes reloads";
-  return withHint(error, "reloadConfig", hint);
+  return errorOfCall({ method: "reloadConfig" }, error, hint);
 }

@@ -1,8 +1,9 @@
 /** The one cache of signatures: a model's metadata is fetched once for all who need it. */
 
 import { settleWithin, type WaitLimits } from "../deadline.js";
+import { isServingError } from "../errors.js";
 import type { ModelSpec } from "../model-spec.js";
-import type { ModelMetadata } from "../transport/transport.js";
+import type { ModelMetadata, TransportCallOptions } from "../transport/transport.js";
 
 /** What a {@link SignatureCache} is made from. */
 export interface SignatureCacheOptions {
@@ -23,6 +24,8 @@ export interface CachedMetadata {
 interface Flight {
   readonly startedAt: number;
   readonly result: Promise<CachedMetadata>;
+  /** What the fetch sends, credentials included. */
+  readonly metadata: TransportCallOptions["metadata"];
   readonly ended: AbortController;
   /** How many wait for it. */
   waiting: number;
@@ -32,6 +35,8 @@ interface Flight {
 export interface Wanted extends WaitLimits {
   /** Start of the oldest fetch that will do. @defaultValue any */
   readonly notBefore?: number | undefined;
+  /** What the fetch sends, credentials included. */
+  readonly metadata?: TransportCallOptions["metadata"];
   /** Fetch the metadata, with limits of its own: the caller that began the fetch may leave before the others, and only then the signal aborts. */
   readonly fetch: (signal: AbortSignal) => Promise<ModelMetadata>;
   readonly onDeadline: () => Error;
@@ -63,13 +68,13 @@ export class SignatureCache {
     const entry = this.peek(spec);
     if (entry !== undefined && entry.startedAt >= notBefore) return entry;
     const running = this.#flights.get(keyOf(spec));
-    const flight = running !== undefined && running.startedAt >= notBefore ? running : this.#start(spec, wanted.fetch);
-    flight.waiting++;
+    if (running === undefined || running.startedAt < notBefore) return this.#wait(spec, this.#start(spec, wanted), wanted);
     try {
-      return await settleWithin(flight.result, wanted, wanted.onDeadline);
-    } finally {
-      flight.waiting--;
-      if (flight.waiting === 0) this.#end(spec, flight);
+      return await this.#wait(spec, running, wanted);
+    } catch (error) {
+      // Another caller's credentials were refused, which says nothing of this one's.
+      if (!isRefusal(error) || running.metadata === wanted.metadata) throw error;
+      return this.#wait(spec, this.#start(spec, wanted), wanted);
     }
   }
 
@@ -79,13 +84,23 @@ export class SignatureCache {
     this.#flights.delete(keyOf(spec));
   }
 
+  async #wait(spec: ModelSpec, flight: Flight, wanted: Wanted): Promise<CachedMetadata> {
+    flight.waiting++;
+    try {
+      return await settleWithin(flight.result, wanted, wanted.onDeadline);
+    } finally {
+      flight.waiting--;
+      if (flight.waiting === 0) this.#end(spec, flight);
+    }
+  }
+
   /** Nobody waits any more: what still runs would only hold timers and sockets. */
   #end(spec: ModelSpec, flight: Flight): void {
     if (this.#flights.get(keyOf(spec)) === flight) this.#flights.delete(keyOf(spec));
     flight.ended.abort();
   }
 
-  #start(spec: ModelSpec, fetch: Wanted["fetch"]): Flight {
+  #start(spec: ModelSpec, { fetch, metadata: sent }: Wanted): Flight {
     const key = keyOf(spec);
     const startedAt = this.#options.now();
     // `then` never calls back before `flight` is set.
@@ -100,12 +115,16 @@ export class SignatureCache {
       .finally(() => {
         if (isLatest()) this.#flights.delete(key);
       });
-    const flight: Flight = { startedAt, result, ended, waiting: 0 };
+    const flight: Flight = { startedAt, result, metadata: sent, ended, waiting: 0 };
     this.#flights.set(key, flight);
     // All who waited may have left by the time it fails.
     result.catch(() => undefined);
     return flight;
   }
+}
+
+function isRefusal(error: unknown): boolean {
+  return isServingError(error) && (error.code === "UNAUTHENTICATED" || error.code === "PERMISSION_DENIED");
 }
 
 function keyOf(spec: ModelSpec): string {

@@ -1,9 +1,9 @@
 /** Where the client needs a signature: to convert and check inputs before sending, and to explain refusals after. */
-import { isServingError } from "../errors.js";
+import { formatCall, isServingError } from "../errors.js";
 import type { Signature } from "../signature.js";
 import type { PredictResult, TensorMap, Transport } from "../transport/transport.js";
-import { type Calls, type ModelCall, subjectOf } from "./calls.js";
-import { describeDifference, signatureOf, withHint } from "./hints.js";
+import type { Calls, ModelCall } from "./calls.js";
+import { describeChange, describeDifference, errorOfCall, signatureOf } from "./hints.js";
 import { inputsFor, inputsWithoutSignature, type PredictInputs, tensorsOnly } from "./inputs.js";
 import type { ClientSettings, PredictOptions } from "./options.js";
 import { type CachedMetadata, SignatureCache } from "./signature-cache.js";
@@ -64,7 +64,7 @@ export class SignatureLookup {
     // Known from an earlier call, and does not fit: the model may have changed since.
     this.#cache.drop(call.spec);
     const fresh = await this.#lookUp(call, call.startedAt);
-    return fitted(call, fresh, inputs, check) ?? { tensors: inputsWithoutSignature(inputs, subjectOf(call)) };
+    return fitted(call, fresh, inputs, check) ?? { tensors: inputsWithoutSignature(inputs, formatCall(call.method, call.spec)) };
   }
 
   /** Over gRPC every answer tells its version, so that a new one shows at once. */
@@ -78,29 +78,36 @@ export class SignatureLookup {
     const isMisfit = isServingError(error) && (error.code === "INVALID_ARGUMENT" || error.code === "FAILED_PRECONDITION");
     if (!isMisfit) return error;
     const known = this.#cache.peek(call.spec);
-    // Over REST nothing but this error tells that a new version has taken over since.
-    const isStale = this.#transport.needsSignature === true && call.spec.version === undefined && (known?.startedAt ?? 0) < call.startedAt;
+    // Only answers tell their version: where every call is refused, nothing but this error says that a new one may have taken over.
+    const isStale = known !== undefined && call.spec.version === undefined && known.startedAt < call.startedAt;
     if (isStale) this.#cache.drop(call.spec);
     if (!isServingError(error, "RpcError")) return error;
     const entry = known === undefined || isStale ? await this.#lookUpForHint(call) : known;
     if (call.options.signal?.aborted === true) return call.options.signal.reason;
-    const difference = entry === undefined ? undefined : describeDifference(entry.metadata, call.spec, tensors, options);
-    return difference === undefined ? error : withHint(error, call.method, difference);
+    const difference = entry && describeDifference(entry.metadata, call.spec, tensors, options);
+    if (difference === undefined) return error;
+    return errorOfCall(call, error, `${describeChange(known?.metadata, entry?.metadata)}${difference}`);
   }
 
   /** The metadata of the call's model; a fetch that is begun here serves all who ask meanwhile, so it has a deadline of its own. */
-  #lookUp(call: ModelCall, notBefore?: number): Promise<CachedMetadata> {
+  async #lookUp(call: ModelCall, notBefore?: number): Promise<CachedMetadata> {
     const { deadline, signal, metadata } = call.options;
-    return this.#cache.get(call.spec, {
-      deadline,
-      signal,
-      notBefore,
-      fetch: async (unwanted) => {
-        const ownDeadline = Math.max(deadline, performance.now() + this.#settings.timeoutMs);
-        return this.#transport.getModelMetadata(call.spec, { deadline: ownDeadline, signal: unwanted, metadata });
-      },
-      onDeadline: () => this.#calls.deadlineError(call, "waiting for the model's signature"),
-    });
+    try {
+      return await this.#cache.get(call.spec, {
+        deadline,
+        signal,
+        notBefore,
+        metadata,
+        fetch: async (unwanted) => {
+          const ownDeadline = Math.max(deadline, performance.now() + this.#settings.timeoutMs);
+          return this.#transport.getModelMetadata(call.spec, { deadline: ownDeadline, signal: unwanted, metadata });
+        },
+        onDeadline: () => this.#calls.deadlineError(call, "waiting for the model's signature"),
+      });
+    } catch (error) {
+      // The look-up is a detail of the call, and may have been begun by another one.
+      throw isServingError(error, "RpcError") && signal?.aborted !== true ? errorOfCall(call, error) : error;
+    }
   }
 
   /** The metadata where the server tells it soon; its error is worth more than what went wrong in a look-up for a hint. */
@@ -114,5 +121,5 @@ export class SignatureLookup {
 function fitted(call: ModelCall, entry: CachedMetadata, inputs: PredictInputs, check: boolean): Prepared | undefined {
   const signature = signatureOf(entry.metadata, call.spec);
   if (signature === undefined) return undefined;
-  return { tensors: inputsFor(signature, inputs, subjectOf(call), check), signature };
+  return { tensors: inputsFor(signature, inputs, formatCall(call.method, call.spec), check), signature };
 }

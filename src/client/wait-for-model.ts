@@ -34,11 +34,27 @@ export interface WaitSteps {
 export interface WaitFailure {
   readonly code: StatusCode;
   readonly serverMessage: string;
-  readonly hint?: string;
+  readonly hint?: string | undefined;
 }
 
-/** What one look at the status says; `seen` is absent where no answer came in time. */
-type Look = { readonly ready: ModelVersionStatus } | { readonly failed: WaitFailure } | { readonly seen: string | undefined };
+/** What was last seen of a model that is not there yet. */
+interface Seen {
+  readonly seen: string;
+  /** What to look at if that does not change. */
+  readonly hint?: string | undefined;
+}
+
+/** What one look at the status says; `undefined` where no answer came in time. */
+type Look = { readonly ready: ModelVersionStatus } | { readonly failed: WaitFailure } | Seen | undefined;
+
+const hints = {
+  noAnswer:
+    "a server opens its ports only after its models have loaded and waits without limit for a base path without versions: check address and path, and the server's log",
+  noVersions: "the server found no version to serve: check that the base path holds a folder for each version, named by its number",
+  notServed: "the server answers but does not serve this version: check its folder, and that the model's version policy asks for it",
+  unloaded: "the server has unloaded it: check its folder, and what a reload or a version policy asks for",
+  notReady: "the server answers and the version is on its way: wait longer, or look at the server's log",
+} as const;
 
 /**
  * The status of the wanted version, or of the newest, once it is `AVAILABLE`.
@@ -55,15 +71,17 @@ export async function waitForModel(
   steps: WaitSteps,
   fail: (failure: WaitFailure) => Error,
 ): Promise<ModelVersionStatus> {
-  let seen = "no answer to a status call";
+  let last: Seen = { seen: "no answer to a status call", hint: hints.noAnswer };
   let pauseMs = pollIntervalMs;
   for (;;) {
     const look = await lookOnce(spec, Math.min(deadline, steps.now() + pollTimeoutMs), steps);
-    if ("ready" in look) return look.ready;
-    if ("failed" in look) throw fail(look.failed);
-    seen = look.seen ?? seen;
+    if (look !== undefined) {
+      if ("ready" in look) return look.ready;
+      if ("failed" in look) throw fail(look.failed);
+      last = look;
+    }
     const remainingMs = deadline - steps.now();
-    if (remainingMs < minLookMs) throw fail(timedOut(seen));
+    if (remainingMs < minLookMs) throw fail(timedOut(last));
     // Half of what is left, so that the last look comes shortly before the end.
     await steps.sleep(Math.min(pauseMs, remainingMs / 2));
     pauseMs = Math.max(pollIntervalMs, Math.min(pauseMs * backoffFactor, maxPollIntervalMs));
@@ -75,7 +93,8 @@ async function lookOnce(spec: ModelSpec, deadline: number, steps: WaitSteps): Pr
     return judge(spec, await steps.status(deadline));
   } catch (error) {
     if (!isServingError(error, "RpcError") || !mayPass(error.code, error.retryable)) throw error;
-    return { seen: error.code === "DEADLINE_EXCEEDED" ? undefined : `${error.code}: ${error.serverMessage}` };
+    if (error.code === "DEADLINE_EXCEEDED") return undefined;
+    return { seen: `${error.code}: ${error.serverMessage}`, hint: error.code === "UNAVAILABLE" ? hints.noAnswer : error.hint };
   }
 }
 
@@ -92,10 +111,16 @@ function judge(spec: ModelSpec, statuses: readonly ModelVersionStatus[]): Look {
     (best, status) => (best === undefined || status.version > best.version ? status : best),
     undefined,
   );
-  if (newest === undefined) return { seen: statuses.length === 0 ? "no versions" : describeAll(wanted.length === 0 ? statuses : wanted) };
+  if (newest === undefined) return absent(statuses, wanted);
   if (newest.state === "AVAILABLE") return { ready: newest };
   if (newest.state === "END") return { failed: failureOf(newest, statuses) };
-  return { seen: describeAll(present) };
+  return { seen: describeAll(present), hint: hints.notReady };
+}
+
+function absent(statuses: readonly ModelVersionStatus[], wanted: readonly ModelVersionStatus[]): Seen {
+  if (statuses.length === 0) return { seen: "no versions", hint: hints.noVersions };
+  if (wanted.length === 0) return { seen: describeAll(statuses), hint: hints.notServed };
+  return { seen: describeAll(wanted), hint: hints.unloaded };
 }
 
 function failureOf({ version, errorCode, errorMessage }: ModelVersionStatus, statuses: readonly ModelVersionStatus[]): WaitFailure {
@@ -116,10 +141,6 @@ function describeAll(statuses: readonly ModelVersionStatus[]): string {
   return [...listed, ...(statuses.length > maxListed ? ["..."] : [])].join(", ");
 }
 
-function timedOut(seen: string): WaitFailure {
-  return {
-    code: "DEADLINE_EXCEEDED",
-    serverMessage: `time ran out while the model was not available; last seen: ${seen}`,
-    hint: "a server opens its ports only after its models have loaded and waits without limit for a base path without versions: check the path, and the server's log",
-  };
+function timedOut({ seen, hint }: Seen): WaitFailure {
+  return { code: "DEADLINE_EXCEEDED", serverMessage: `time ran out while the model was not available; last seen: ${seen}`, hint };
 }

@@ -1,10 +1,11 @@
 /** A Transport over servables without sockets: the embedded server's checks and answers, for tests. */
-import { atDeadline, minRemainingMs, onAbort, untilAborted } from "../deadline.js";
+import { atDeadline, minRemainingMs, onAbort, passedBeforeAnswer, passedBeforeSending, untilAborted } from "../deadline.js";
 import { isServingError, RpcError, type StatusCode } from "../errors.js";
 import { decodeExample, type Example, encodeExample } from "../example-codec.js";
 import { inferenceMethodNames } from "../inference-messages.js";
 import type { ModelServerConfig } from "../model-server-config.js";
 import type { ModelSpec } from "../model-spec.js";
+import { assertOptionNames } from "../option-names.js";
 import type {
   InferenceTask,
   TensorMap,
@@ -39,9 +40,10 @@ const name = "in-memory";
  *
  * Inputs and outputs are copied, so neither side sees the other's memory, as over a connection.
  *
- * @throws TypeError or RangeError if the models or labels are malformed.
+ * @throws TypeError or RangeError if the models or labels are malformed, or an option is unknown.
  */
 export function createInMemoryTransport(models: ModelMap, options: InMemoryTransportOptions = {}): InMemoryTransport {
+  assertOptionNames(options, { known: { versionLabels: true, loadServable: true } });
   const manager = new ModelManager({ ...options, models });
   const closing = new AbortController();
 
@@ -56,10 +58,12 @@ export function createInMemoryTransport(models: ModelMap, options: InMemoryTrans
     const { signal, deadline, metadata } = callOptions;
     signal?.throwIfAborted();
     if (closing.signal.aborted) throw fail("CANCELLED", "the transport is closed");
-    if (deadline - performance.now() < minRemainingMs) throw fail("DEADLINE_EXCEEDED", "no time left to send the call");
+    if (deadline - performance.now() < minRemainingMs) throw fail("DEADLINE_EXCEEDED", passedBeforeSending);
+    let isSent = false;
     const answered = async () => {
       // Nobody reads the metadata here, but a function that fails has to fail the call as it does elsewhere.
       if (typeof metadata === "function") await metadata();
+      isSent = true;
       try {
         return await answer();
       } catch (error) {
@@ -70,7 +74,7 @@ export function createInMemoryTransport(models: ModelMap, options: InMemoryTrans
     try {
       return await untilAborted<T>(signal, (resolve, reject) => {
         stops.push(
-          atDeadline(deadline, () => reject(fail("DEADLINE_EXCEEDED", "Deadline exceeded"))),
+          atDeadline(deadline, () => reject(fail("DEADLINE_EXCEEDED", isSent ? passedBeforeAnswer : passedBeforeSending))),
           onAbort(closing.signal, () => reject(fail("CANCELLED", "the transport was closed"))),
         );
         answered().then(resolve, reject);

@@ -3,12 +3,13 @@
 import type { Server as HttpServer } from "node:http";
 import { type AddressInfo, isIPv6 } from "node:net";
 import { type Server as GrpcServer, ServerCredentials } from "@grpc/grpc-js";
+import { assertOptionNames, type OptionNames } from "../option-names.js";
 import { createGrpcServer } from "./grpc-service.js";
 import { type LoadServable, ModelManager, type SetVersionState, type VersionLabels } from "./model-manager.js";
 import type { ModelMap } from "./model-map.js";
 import { createRestServer } from "./rest-handler.js";
 
-/** Options of {@link startModelServer}. */
+/** Options of {@link startModelServer}; unknown ones are refused. */
 export interface ModelServerOptions {
   /**
    * Models by name: a servable (version 1), or servables by version number. All versions are served until a reload says otherwise; a
@@ -46,6 +47,11 @@ export interface ModelServer extends AsyncDisposable {
   close(): Promise<void>;
 }
 
+const optionNames: OptionNames<ModelServerOptions> = {
+  known: { models: true, versionLabels: true, loadServable: true, host: true, grpcPort: true, restPort: true },
+  notYet: ["modelConfigFile"],
+};
+
 /** How long `close()` waits for running calls. */
 const closeGraceMs = 5_000;
 
@@ -55,9 +61,10 @@ const loopbackOf: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1", "
 /**
  * Start a server that speaks the gRPC and REST APIs of TensorFlow Serving and answers with JavaScript servables.
  *
- * @throws TypeError or RangeError if an option is malformed; the system's error if a port is taken.
+ * @throws TypeError or RangeError if an option is malformed, unknown or not available in this version; the system's error if a port is taken.
  */
 export async function startModelServer(options: ModelServerOptions = {}): Promise<ModelServer> {
+  assertOptionNames(options, optionNames);
   const manager = new ModelManager(options);
   const { host = "127.0.0.1", grpcPort = 0, restPort = 0 } = options;
   checkPort("grpcPort", grpcPort);

@@ -4,7 +4,7 @@
  * Types only. The words are ours, not those of gRPC or JSON.
  */
 import type { StatusCode } from "../errors.js";
-import type { Example } from "../example.js";
+import type { Example } from "../example-codec.js";
 import type { ModelServerConfig } from "../model-server-config.js";
 import type { ModelSpec } from "../model-spec.js";
 import type { Signature } from "../signature.js";
@@ -127,3 +127,10 @@ export interface Transport {
   /** Free everything. Running calls are cancelled; the client waits for them before it closes its transport. */
   close(): Promise<void>;
 }
+
+/**
+ * Puts something around a transport: `(next) => ({ ...next, predict: ... })`.
+ *
+ * What comes back counts as it is: it answers for `needsSignature`, keeps to deadline and signal, and passes `close` on to `next`.
+ */
+export type Middleware = (next: Transport) => Transport;

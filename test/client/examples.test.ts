@@ -51,12 +51,30 @@ describe.each(["classify", "regress"] as const)("%s", (method) => {
     it.each([
       ["no examples", [], {}, `INVALID_ARGUMENT: ${method} m: examples: expected at least one, got none`],
       ["one example instead of a list", { x: 1 }, {}, "examples: expected a list of examples, got an object"],
-      ["a feature of mixed kinds", [{ x: 1 }, { x: [1, 2n] }], {}, 'examples[1]: feature "x"'],
+      ["a feature of mixed kinds", [{ x: 1 }, { x: [1, 2n] }], {}, `INVALID_ARGUMENT: ${method} m: examples[1]: feature "x"`],
+      ["a feature of the context", examples, { context: { x: [1, 2n] } }, `INVALID_ARGUMENT: ${method} m: context: feature "x"`],
+      ["bytes that are no example", [Uint8Array.of(255)], {}, `DATA_LOSS: ${method} m: examples[0]: expected a serialized tf.Example`],
       ["a context that is none", examples, { context: 1 }, "context"],
     ])("%s", async (_title, given, options, message) => {
       const { transport, client } = setUp();
       await expect(client[method]("m", given as never, options as never)).rejects.toThrow(message);
       expect(transport.inferences).toEqual([]);
+    });
+  });
+});
+
+describe("errors of examples", () => {
+  it("keep hint, place and the error underneath", async () => {
+    const { client } = setUp();
+    await expect(client.classify("m", [{ x: [1, 2n] }])).rejects.toMatchObject({
+      name: "TensorError",
+      hint: expect.stringContaining("say which kind is meant"),
+      cause: { name: "TensorError" },
+    });
+    await expect(client.classify("m", [Uint8Array.of(10, 5, 1)])).rejects.toMatchObject({
+      name: "FormatError",
+      offset: expect.any(Number),
+      cause: { name: "FormatError", message: expect.stringMatching(/^examples\[0\]/) },
     });
   });
 });

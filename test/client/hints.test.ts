@@ -101,6 +101,15 @@ describe("gRPC and REST give equal errors with a hint (trap 14)", () => {
     expect([grpc.endpoint, rest.endpoint]).toEqual([server.grpcTarget, new URL(server.restTarget).host]);
   });
 
+  it("and name the call the same whether it needed a look-up or not", async () => {
+    const errors = [
+      ...(await errorsOf((client) => client.predict({ name: "nope", version: 2 }, inputs))),
+      ...(await errorsOf((client) => client.predict({ name: "nope", version: 2 }, [1]))),
+    ];
+    expect(new Set(errors.map(({ message }) => message.slice(0, message.indexOf(":2: "))))).toEqual(new Set(["NOT_FOUND: predict nope"]));
+    expect(new Set(errors.map(({ hint }) => hint)).size).toBe(1);
+  });
+
   const texts = knownFailures.flatMap(({ texts, code, hint, retryable }) =>
     code === undefined ? [] : texts.map((text) => [code, text, hint, retryable ?? code === "UNAVAILABLE"] as const),
   );

@@ -155,6 +155,8 @@ describe("rejects", () => {
     ["both version and label", () => client.model("m", { version: 1, versionLabel: "a" } as never), "exclude each other"],
     ["a signature name that is no string", () => client.model("m", { signatureName: 1 as never }), "expected signatureName to be a string"],
     ["a check that is no boolean", () => client.model("m", { check: "no" as never }), "check: expected a boolean, got string"],
+    ["an option that does not exist", () => client.model("m", { chek: false } as never), "chek: unknown option"],
+    ["an option of later versions", () => client.model("m", { batching: {} } as never), "batching: this option is not available"],
     ["a definition that is none", () => client.model({ name: "m", signatures: { s: {} } } as never), 'signature "s": inputs: expected'],
   ])("%s", (_title, make, message) => {
     expect(make).toThrow(TypeError);

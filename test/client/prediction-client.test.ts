@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { defineModel } from "../../src/client/model-definition.js";
 import { PredictionClient } from "../../src/client/prediction-client.js";
+import { RpcError } from "../../src/errors.js";
 import { tensor } from "../../src/tensor/tensor.js";
 import type { CallMetadata } from "../../src/transport/transport.js";
 import { EchoTransport, vectorSignature } from "../support/echo-transport.js";
@@ -95,6 +96,46 @@ describe("PredictionClient", () => {
         'input "z" is not in the signature, whose inputs are "x"; input "x" is missing: expected float32 [?]; the signature\'s inputs are "x"; ' +
         'output "q" is not in the signature, whose outputs are "y"',
     });
+  });
+
+  it("names the call, not its look-up, in the errors of a look-up", async () => {
+    const transport = new EchoTransport();
+    const refused = new RpcError({
+      code: "NOT_FOUND",
+      method: "getModelMetadata",
+      modelSpec: { name: "m" },
+      endpoint: "here",
+      transport: "echo",
+      serverMessage: "Servable not found",
+      hint: "look",
+      cause: "why",
+    });
+    transport.getModelMetadata = () => Promise.reject(refused);
+    await expect(new PredictionClient(transport).predict({ name: "m", signatureName: "s" }, [1])).rejects.toMatchObject({
+      message: "NOT_FOUND: predict m: Servable not found",
+      modelSpec: { name: "m", signatureName: "s" },
+      endpoint: "here",
+      transport: "echo",
+      hint: "look",
+      cause: "why",
+    });
+  });
+
+  it("does not take one caller's refused credentials for another's in a shared look-up", async () => {
+    const transport = new EchoTransport();
+    const tokens: unknown[] = [];
+    const lookUp = transport.getModelMetadata.bind(transport);
+    transport.getModelMetadata = async (spec, options) => {
+      const { token } = options.metadata as { token: string };
+      tokens.push(token);
+      if (token === "good") return lookUp(spec, options);
+      const about = { method: "getModelMetadata", modelSpec: spec, endpoint: "here", transport: "echo" };
+      throw new RpcError({ ...about, code: "PERMISSION_DENIED", serverMessage: "who are you?" });
+    };
+    const client = new PredictionClient(transport);
+    const outcomes = await Promise.allSettled(["bad", "good", "good"].map((token) => client.predict("m", [1], { metadata: { token } })));
+    expect(outcomes.map(({ status }) => status)).toEqual(["rejected", "fulfilled", "fulfilled"]);
+    expect(tokens.slice(0, 2)).toEqual(["bad", "good"]);
   });
 
   it("leaves other errors of the transport as they are", async () => {
@@ -271,6 +312,25 @@ describe("PredictionClient", () => {
       expect(transport.closed).toBe(1);
     });
 
+    it("says to each call which it was that was ended by force", async () => {
+      const transport = new EchoTransport();
+      transport.gate = new Promise(() => undefined);
+      transport.getModelStatus = () => new Promise(() => undefined);
+      const client = new PredictionClient(transport);
+      const { signal } = new AbortController();
+      const calls = [client.predict("m", { x }), client.predict({ name: "n", version: 2 }, { x }, { signal }), client.getModelStatus("o")];
+      const outcomes = Promise.allSettled(calls);
+      await client.close({ force: true });
+      const errors = (await outcomes).map((outcome) => (outcome.status === "rejected" ? outcome.reason : outcome));
+      expect(errors.map(({ name, code, message }) => [name, code, message])).toEqual(
+        ["predict m", "predict n:2", "getModelStatus o"].map((call) => [
+          "ServingError",
+          "CANCELLED",
+          `CANCELLED: ${call}: the client was closed by force`,
+        ]),
+      );
+    });
+
     it("works on a client that was never used", async () => {
       await new PredictionClient("localhost", 8500).close();
       await new PredictionClient("http://localhost").close({ force: true });
@@ -294,10 +354,6 @@ describe("PredictionClient", () => {
       expect(() => new PredictionClient("host:1", { metadata: metadata as unknown as CallMetadata })).toThrow(expected);
       const client = new PredictionClient(new EchoTransport());
       await expect(client.predict("m", 1, { metadata: metadata as unknown as CallMetadata })).rejects.toThrow(expected);
-    });
-
-    it("the option tls, which would be ignored", () => {
-      expect(() => new PredictionClient("host:1", { tls: true } as object)).toThrow("tls: TLS is not supported in this version");
     });
 
     const make = PredictionClient as unknown as new (...args: unknown[]) => PredictionClient;
@@ -328,6 +384,7 @@ describe("PredictionClient", () => {
 
     it.each([
       ["", { x }, {}, TypeError],
+      [{ name: "m", versionLabel: "" }, { x }, {}, TypeError],
       [{ name: "m", version: -1 }, { x }, {}, RangeError],
       ["m", undefined, {}, TypeError],
       ["m", { x }, { timeoutMs: -1 }, RangeError],
@@ -340,6 +397,34 @@ describe("PredictionClient", () => {
       await expect(new PredictionClient(transport).predict(model as string, inputs as never, options as never)).rejects.toThrow(error);
       expect(transport.predicts).toHaveLength(0);
     });
+  });
+
+  it.each<[string, (client: PredictionClient, options: never) => unknown]>([
+    ["predict", (client, options) => client.predict("m", { x }, options)],
+    ["classify", (client, options) => client.classify("m", [{ x: 1 }], options)],
+    ["regress", (client, options) => client.regress("m", [{ x: 1 }], options)],
+    ["multiInference", (client, options) => client.multiInference([{ model: "m", method: "regress" }], [{ x: 1 }], options)],
+    ["getModelMetadata", (client, options) => client.getModelMetadata("m", options)],
+    ["getModelStatus", (client, options) => client.getModelStatus("m", options)],
+    ["reloadConfig", (client, options) => client.reloadConfig({ models: [] }, options)],
+    ["waitForModel", (client, options) => client.waitForModel("m", options)],
+    ["close", (client, options) => client.close(options)],
+    ["model", (client, options) => client.model("m", options)],
+    ["predict of a model", (client, options) => client.model("m").predict({ x }, options)],
+    ["classify of a model", (client, options) => client.model("m").classify([{ x: 1 }], options)],
+    ["regress of a model", (client, options) => client.model("m").regress([{ x: 1 }], options)],
+    ["getModelMetadata of a model", (client, options) => client.model("m").getModelMetadata(options)],
+    ["getModelStatus of a model", (client, options) => client.model("m").getModelStatus(options)],
+    ["waitForModel of a model", (client, options) => client.model("m").waitForModel(options)],
+  ])("says that %s takes an object as options", async (_title, call) => {
+    for (const [options, got] of [
+      [null, "null"],
+      [5, "5"],
+    ]) {
+      const client = new PredictionClient(new EchoTransport());
+      const calling = async () => call(client, options as never);
+      await expect(calling()).rejects.toThrow(new TypeError(`options: expected an object, got ${got}`));
+    }
   });
 
   it("ignores options it does not know", () => {

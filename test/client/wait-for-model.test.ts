@@ -110,21 +110,29 @@ describe("waitForModel", () => {
     expect(failure).toEqual({ code: "NOT_FOUND", serverMessage: "version 4 failed to load: no such file" });
   });
 
-  it.each<[string, Answer, string]>([
+  it.each<[string, Answer, string, string]>([
     [
       "the states",
       [status(3, "LOADING"), status(2, "END", "INTERNAL", "x"), status(1, "END")],
       "version 3 LOADING, version 2 END (INTERNAL)",
+      "wait longer",
     ],
-    ["that it was unloaded", [status(3, "END")], "version 3 END (unloaded)"],
-    ["the other versions where the wanted one is unknown", [status(7, "AVAILABLE")], "version 7 AVAILABLE"],
-    ["the refusal", rpcError("UNAVAILABLE", "connect ECONNREFUSED"), "UNAVAILABLE: connect ECONNREFUSED"],
-    ["that nothing came", rpcError("DEADLINE_EXCEEDED"), "no answer to a status call"],
-  ])("says at the time-out what it last saw: %s", async (_title, answer, seen) => {
+    ["that it was unloaded", [status(3, "END")], "version 3 END (unloaded)", "has unloaded it"],
+    ["the other versions where the wanted one is unknown", [status(7, "AVAILABLE")], "version 7 AVAILABLE", "does not serve this version"],
+    ["that there is none", [], "no versions", "found no version to serve"],
+    [
+      "an unknown model",
+      rpcError("NOT_FOUND", "Could not find any versions of model m"),
+      "NOT_FOUND: Could not find any versions of model m",
+      "--file_system_poll_wait_seconds",
+    ],
+    ["the refusal", rpcError("UNAVAILABLE", "connect ECONNREFUSED"), "UNAVAILABLE: connect ECONNREFUSED", "opens its ports only after"],
+    ["that nothing came", rpcError("DEADLINE_EXCEEDED"), "no answer to a status call", "opens its ports only after"],
+  ])("says at the time-out what it last saw: %s", async (_title, answer, seen, hint) => {
     const { failure, clock } = await wait([answer], seen.includes("version 7") ? { name: "m", version: 3 } : { name: "m" });
     expect(failure?.code).toBe("DEADLINE_EXCEEDED");
     expect(failure?.serverMessage).toBe(`time ran out while the model was not available; last seen: ${seen}`);
-    expect(failure?.hint).toContain("check the path");
+    expect(failure?.hint).toContain(hint);
     expect(clock).toBeGreaterThan(9900);
     expect(clock).toBeLessThanOrEqual(10_000);
   });
@@ -164,6 +172,16 @@ describe("PredictionClient.waitForModel", () => {
     transport.statuses = [[status(1, "AVAILABLE")]];
     await new PredictionClient(transport, { timeoutMs: 100 }).waitForModel("m");
     expect((transport.statusCalls[0]?.deadline ?? 0) - performance.now()).toBeGreaterThan(20_000);
+  });
+
+  it("says what it saw also over a transport of the caller's own that never ends a look", async () => {
+    const transport = new EchoTransport();
+    transport.getModelStatus = () => new Promise(() => undefined);
+    const waiting = new PredictionClient(transport).waitForModel("m", { timeoutMs: 60 });
+    await expect(waiting).rejects.toMatchObject({
+      code: "DEADLINE_EXCEEDED",
+      message: "DEADLINE_EXCEEDED: waitForModel m: time ran out while the model was not available; last seen: no answer to a status call",
+    });
   });
 
   it("fails as a call does: with code, model and what was seen", async () => {

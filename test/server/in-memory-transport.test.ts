@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { passedBeforeSending } from "../../src/deadline.js";
 import { ServingError } from "../../src/errors.js";
 import { createInMemoryTransport, type Servable, servable } from "../../src/server/index.js";
 import { tensor } from "../../src/tensor/tensor.js";
@@ -78,13 +79,25 @@ describe("createInMemoryTransport", () => {
 
   it("refuses a call without time left", async () => {
     const failed = createInMemoryTransport({ m: echo() }).predict({ name: "m" }, { x }, { deadline: performance.now() + 1 });
-    await expect(failed).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED" });
+    await expect(failed).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED", serverMessage: passedBeforeSending });
+  });
+
+  it("refuses options it does not know", () => {
+    expect(() => createInMemoryTransport({ m: echo() }, { labels: {} } as object)).toThrow(
+      new TypeError("labels: unknown option, expected one of loadServable, versionLabels"),
+    );
   });
 
   it("rejects with the reason of the caller's abort", async () => {
     const controller = new AbortController();
     const transport = createInMemoryTransport({ m: echo(() => controller.abort("enough")) });
     await expect(transport.predict({ name: "m" }, { x }, { ...soon(), signal: controller.signal })).rejects.toBe("enough");
+  });
+
+  it("does not wait for a metadata function beyond the deadline", async () => {
+    const options = { deadline: performance.now() + 30, metadata: () => new Promise<never>(() => undefined) };
+    const failed = createInMemoryTransport({ m: echo() }).predict({ name: "m" }, { x }, options);
+    await expect(failed).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED", serverMessage: passedBeforeSending });
   });
 
   it("asks a metadata function and fails with its error", async () => {

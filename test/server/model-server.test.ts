@@ -150,6 +150,13 @@ describe("startModelServer", () => {
         "names version 2, which is not served",
       ],
       ["a loader that is no function", { models, loadServable: "x" }, TypeError, "loadServable: expected a function"],
+      ["an unknown option", { models, port: 8500 }, TypeError, "port: unknown option, expected one of grpcPort, host, "],
+      [
+        "an option of other versions",
+        { modelConfigFile: "/m" },
+        TypeError,
+        "modelConfigFile: this option is not available in this version",
+      ],
       ["a port out of range", { models, grpcPort: 65536 }, RangeError, "grpcPort: expected a port"],
     ])("%s", async (_title, options, type, message) => {
       await expect(wrong(options)).rejects.toThrow(type);

@@ -48,7 +48,8 @@ function embedded(transport: NetworkTransport): ContractTarget {
     lacks: {},
     open: async () => {
       const served = contractModels();
-      const server = await startModelServer(served);
+      const { models, versionLabels } = served;
+      const server = await startModelServer({ models, versionLabels });
       const target = transport === "gRPC" ? server.grpcTarget : server.restTarget;
       const context = contextOf(transport, target, "/models", javascriptOnly);
       return {

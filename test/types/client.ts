@@ -14,7 +14,16 @@ export async function clientTypes(): Promise<void> {
     metadata: { a: ["b"] },
     restFormat: "row",
     check: false,
+    maxResponseBytes: 1,
+    middleware: [(next) => ({ ...next, close: () => next.close() })],
+    authority: "models.example",
+    keepaliveMs: 1,
+    retry: false,
   });
+  // @ts-expect-error nothing is sent twice in this version
+  new PredictionClient("localhost:8500", { retry: { maxRetries: 1 } });
+  // @ts-expect-error a typo
+  new PredictionClient("localhost:8500", { timeout: 1 });
   new PredictionClient("localhost:8500", { metadata: async () => ({ authorization: "token" }) });
   new PredictionClient(transport);
   // @ts-expect-error a port is a number
@@ -43,6 +52,10 @@ export async function clientTypes(): Promise<void> {
   await client.predict("m");
   // @ts-expect-error dates are no tensors
   await client.predict("m", { x: new Date() });
+  await client.predict("m", x, { retry: false, batch: false });
+  await client.getModelStatus("m", { retry: false });
+  // @ts-expect-error nothing is batched in this version
+  await client.predict("m", x, { batch: true });
   // @ts-expect-error no such layout
   await client.predict("m", x, { restFormat: "rows" });
 

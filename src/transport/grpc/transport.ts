@@ -1,5 +1,6 @@
 /** Calls over gRPC: one channel to one server. */
 import { Channel, type ChannelOptions, credentials } from "@grpc/grpc-js";
+import { maxTimerMs } from "../../deadline.js";
 import type { ModelSpec } from "../../model-spec.js";
 import { decodePredictResponse, EncodedPredictRequest } from "../../predict-codec.js";
 import type { Transport, TransportCallOptions } from "../transport.js";
@@ -17,6 +18,8 @@ export interface GrpcTransportOptions {
   authority?: string | undefined;
   /** Time between keepalive pings while calls run, in milliseconds. @defaultValue 310_000 */
   keepaliveMs?: number | undefined;
+  /** Answers of more bytes are refused. @defaultValue unlimited */
+  maxResponseBytes?: number | undefined;
 }
 
 /** What {@link GrpcTransportOptions} leaves out. */
@@ -30,8 +33,6 @@ const unlimited = -1;
 const channelDefaults: ChannelOptions = {
   // The default window of 64 KiB makes a response of many MiB wait for round trips.
   "grpc-node.flow_control_window": 16 * 1024 * 1024,
-  // grpc-js refuses responses above 4 MiB by default; the server has no limit.
-  "grpc.max_receive_message_length": unlimited,
   "grpc.max_send_message_length": unlimited,
   // Statistics of every call, which nobody here reads.
   "grpc.enable_channelz": 0,
@@ -51,13 +52,16 @@ const predictPath = "/tensorflow.serving.PredictionService/Predict";
 /**
  * A transport over plaintext gRPC to one server.
  *
- * It connects at the first call. While no call runs, its connection does not keep the process alive.
+ * It connects at the first call. While no call runs, its connection does not keep the process alive. What grpc-js cannot end is a connection
+ * to a peer that accepts TCP but never speaks HTTP/2: closed or not, it stays until the peer ends it.
  */
 export function createGrpcTransport(options: GrpcTransportOptions): Transport {
-  const { target, authority, keepaliveMs = grpcTransportDefaults.keepaliveMs } = options;
+  const { target, authority, keepaliveMs = grpcTransportDefaults.keepaliveMs, maxResponseBytes = Number.POSITIVE_INFINITY } = options;
   const connection = new Channel(channelTarget(target), credentials.createInsecure(), {
     ...channelDefaults,
-    "grpc.keepalive_time_ms": keepaliveMs,
+    "grpc.keepalive_time_ms": Math.min(keepaliveMs, maxTimerMs),
+    // grpc-js refuses responses above 4 MiB by default; the server has no limit.
+    "grpc.max_receive_message_length": Number.isFinite(maxResponseBytes) ? maxResponseBytes : unlimited,
     ...(authority === undefined ? {} : { "grpc.default_authority": authority }),
   });
   const channel = { connection, running: new RunningCalls(), closed: false };

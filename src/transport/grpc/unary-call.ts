@@ -1,6 +1,6 @@
 /** One unary call as a promise that keeps to the caller's deadline and signal. */
 import { type Channel, connectivityState, type StatusObject, status } from "@grpc/grpc-js";
-import { atDeadline, minRemainingMs, onAbort, untilAborted } from "../../deadline.js";
+import { atDeadline, minRemainingMs, onAbort, passedBeforeAnswer, passedBeforeSending, untilAborted } from "../../deadline.js";
 import { isServingError, tensorErrorOf } from "../../errors.js";
 import type { CallMetadata, TransportCallOptions } from "../transport.js";
 import { metadataToGrpc } from "./call-metadata.js";
@@ -52,7 +52,7 @@ function sent<Result>(
     const headers = metadataToGrpc(metadata);
     const request = encode();
     const remainingMs = deadline - performance.now();
-    if (remainingMs < minRemainingMs) throw deadlineExceeded(context);
+    if (remainingMs < minRemainingMs) throw deadlineExceeded(context, passedBeforeSending);
     if (closed) throw localRpcError("CANCELLED", "the transport is closed", context);
     // grpc-js keeps the deadline only where the call has to wait for a connection: it alone knows when it sends it then.
     const isConnected = connection.getConnectivityState(false) === connectivityState.READY;
@@ -64,7 +64,7 @@ function sent<Result>(
       deadline: isConnected ? deadline : Number.POSITIVE_INFINITY,
       cancel,
       expire() {
-        reject(deadlineExceeded(context, "the answer was complete"));
+        reject(deadlineExceeded(context, passedBeforeAnswer));
         cancel();
       },
     };
@@ -105,13 +105,13 @@ function resultOf<Result>(
   context: GrpcCallContext,
 ): Result {
   if (result.code !== status.OK) throw rpcErrorFromStatus(result, context);
-  if (response === undefined) throw localRpcError("INTERNAL", "the server sent no message", context);
+  if (response === undefined) throw localRpcError("INTERNAL", "unexpected answer: the server sent no message", context);
   try {
     return decode(response);
   } catch (cause) {
     // Anything but an output that is no tensor means that the server speaks another language.
     if (isServingError(cause, "TensorError")) throw tensorErrorOf(context, cause);
-    throw localRpcError("INTERNAL", (cause as Error).message, context, cause);
+    throw localRpcError("INTERNAL", `unexpected answer: ${(cause as Error).message}`, context, cause);
   }
 }
 
@@ -128,12 +128,12 @@ function askedMetadata(
   context: GrpcCallContext,
 ): Promise<CallMetadata> {
   return untilAborted(signal, (resolve, reject) => {
-    const stop = atDeadline(deadline, () => reject(deadlineExceeded(context)));
+    const stop = atDeadline(deadline, () => reject(deadlineExceeded(context, passedBeforeSending)));
     Promise.resolve().then(ask).then(resolve, reject).finally(stop);
     return stop;
   });
 }
 
-function deadlineExceeded(context: GrpcCallContext, event = "the call was sent") {
-  return localRpcError("DEADLINE_EXCEEDED", `the deadline passed before ${event}`, context);
+function deadlineExceeded(context: GrpcCallContext, text: string) {
+  return localRpcError("DEADLINE_EXCEEDED", text, context);
 }

@@ -1,9 +1,7 @@
 /** One HTTP exchange as a promise that keeps to the caller's deadline and signal. */
 import { validateHeaderName, validateHeaderValue } from "node:http";
-import { promisify } from "node:util";
-import { gzip } from "node:zlib";
-import type { Pool } from "undici";
-import { atDeadline, minRemainingMs, onAbort, unlessAborted } from "../../deadline.js";
+import type { Dispatcher, Pool } from "undici";
+import { atDeadline, minRemainingMs, onAbort, passedBeforeAnswer, passedBeforeSending, unlessAborted } from "../../deadline.js";
 import { isServingError } from "../../errors.js";
 import type { CallMetadata, TransportCallOptions } from "../transport.js";
 import { type RestCallContext, restError, rpcErrorFromAnswer, rpcErrorFromConnection } from "./error.js";
@@ -13,8 +11,6 @@ const maxErrorBytes = 64 * 1024;
 
 /** The server takes a larger body for an empty one if it is compressed. */
 const maxGzipBytes = 100 * 1024 ** 2;
-
-const gzipAsync = promisify(gzip);
 
 /** What is asked of the server. */
 export interface RestRequest {
@@ -30,6 +26,8 @@ export interface RestConnection {
   readonly closed: AbortSignal;
   /** Bodies of at least this many bytes are compressed. */
   readonly gzipMinBytes: number;
+  /** Bodies of 200 answers that are longer end the call. */
+  readonly maxResponseBytes: number;
 }
 
 /** A request ready to be sent. */
@@ -66,13 +64,15 @@ export async function exchange(
     ...(signal === undefined ? [] : [onAbort(signal, end)]),
   ];
   if (connection.closed.aborted) end();
+  let isSent = false;
   try {
     const headers = headersFrom(await unlessAborted(controller.signal, metadataOf(options)), request);
     const sendOnce = async (gzipMinBytes: number): Promise<Uint8Array> => {
       const message = await unlessAborted(controller.signal, messageOf(request, headers, gzipMinBytes));
       assertTimeLeft(options, context);
+      isSent = true;
       // undici looks at the signal only once it is connected, which a silent address puts off for minutes.
-      return await unlessAborted(controller.signal, send(connection.pool, message, controller.signal, context));
+      return await unlessAborted(controller.signal, send(connection, message, controller.signal, context));
     };
     try {
       return await sendOnce(connection.gzipMinBytes);
@@ -83,7 +83,7 @@ export async function exchange(
     }
   } catch (error) {
     if (signal?.aborted) throw signal.reason;
-    if (controller.signal.reason === deadlinePassed) throw deadlineExceeded(context);
+    if (controller.signal.reason === deadlinePassed) throw deadlineExceeded(context, isSent ? passedBeforeAnswer : passedBeforeSending);
     if (connection.closed.aborted) throw restError("CANCELLED", "the transport is closed", context, { cause: error });
     throw error;
   } finally {
@@ -92,13 +92,19 @@ export async function exchange(
 }
 
 function assertTimeLeft({ deadline }: TransportCallOptions, context: RestCallContext): void {
-  if (deadline - performance.now() < minRemainingMs) throw deadlineExceeded(context);
+  if (deadline - performance.now() < minRemainingMs) throw deadlineExceeded(context, passedBeforeSending);
 }
 
-/** The request with its body compressed where that is wanted and the server can take it; other threads do that. */
+/** The request with its body compressed where that is wanted and the server can take it. */
 async function messageOf({ path, body }: RestRequest, headers: readonly string[], gzipMinBytes: number): Promise<Message> {
   if (body === undefined || !isCompressed({ path, body }, gzipMinBytes)) return { path, headers, body };
-  return { path, headers: [...headers, "content-encoding", "gzip"], body: await gzipAsync(body) };
+  return { path, headers: [...headers, "content-encoding", "gzip"], body: await compressed(body) };
+}
+
+/** A body compressed by another thread; what that takes is loaded by those who ask for it. */
+async function compressed(body: Uint8Array): Promise<Uint8Array> {
+  const [{ promisify }, { gzip }] = await Promise.all([import("node:util"), import("node:zlib")]);
+  return await promisify(gzip)(body);
 }
 
 function isCompressed({ body }: RestRequest, gzipMinBytes: number): boolean {
@@ -109,7 +115,8 @@ function looksEmpty(error: unknown): boolean {
   return isServingError(error, "RpcError") && error.serverMessage.includes("The document is empty");
 }
 
-async function send(pool: Pool, message: Message, signal: AbortSignal, context: RestCallContext): Promise<Uint8Array> {
+async function send(connection: RestConnection, message: Message, signal: AbortSignal, context: RestCallContext): Promise<Uint8Array> {
+  const { pool, maxResponseBytes } = connection;
   const { path, body } = message;
   const headers = [...message.headers];
   let answer: { readonly status: number; readonly contentType: string; readonly body: Uint8Array };
@@ -119,20 +126,25 @@ async function send(pool: Pool, message: Message, signal: AbortSignal, context: 
     answer = {
       status: response.statusCode,
       contentType: String(response.headers["content-type"] ?? ""),
-      body: ok ? new Uint8Array(await response.body.arrayBuffer()) : await firstOf(response.body, maxErrorBytes),
+      // One byte more tells that there are too many.
+      body: await startOf(response.body, ok ? maxResponseBytes + 1 : maxErrorBytes),
     };
   } catch (cause) {
     throw rpcErrorFromConnection(cause, context);
   }
   if (answer.status !== 200) throw rpcErrorFromAnswer(answer, context);
+  if (answer.body.length > maxResponseBytes) {
+    throw restError("RESOURCE_EXHAUSTED", `the answer is larger than maxResponseBytes (${maxResponseBytes})`, context);
+  }
   return answer.body;
 }
 
-/** The start of a stream; what is longer is left unread, which ends the connection. */
-async function firstOf(stream: AsyncIterable<Uint8Array>, maxBytes: number): Promise<Uint8Array> {
+/** The start of a body; what is longer is left unread, which ends the connection. */
+async function startOf(body: Dispatcher.ResponseData["body"], maxBytes: number): Promise<Uint8Array> {
+  if (maxBytes === Number.POSITIVE_INFINITY) return new Uint8Array(await body.arrayBuffer());
   const chunks: Uint8Array[] = [];
   let length = 0;
-  for await (const chunk of stream) {
+  for await (const chunk of body as AsyncIterable<Uint8Array>) {
     chunks.push(chunk);
     length += chunk.length;
     if (length >= maxBytes) break;
@@ -184,6 +196,6 @@ function checkHeader(name: string, value: unknown): string {
   return value;
 }
 
-function deadlineExceeded(context: RestCallContext) {
-  return restError("DEADLINE_EXCEEDED", "the deadline passed before the answer was complete", context);
+function deadlineExceeded(context: RestCallContext, text: string) {
+  return restError("DEADLINE_EXCEEDED", text, context);
 }

@@ -1,9 +1,8 @@
 /** Calls over REST: HTTP/1.1 to one server. */
 import { Pool } from "undici";
-import { isServingError, RpcError, tensorErrorOf } from "../../errors.js";
+import { formatCall, isServingError, tensorErrorOf } from "../../errors.js";
 import type { Example } from "../../example-codec.js";
-import { defaultSignatureName, type ModelSpec } from "../../model-spec.js";
-import type { Signature } from "../../signature.js";
+import { type ModelSpec, signatureNameOf } from "../../model-spec.js";
 import type {
   AnsweringModel,
   ModelMetadata,
@@ -21,6 +20,7 @@ import { readClassifyBody, readRegressBody, writeExamplesBody } from "./example-
 import { exchange, type RestRequest } from "./exchange.js";
 import { readMetadata, readStatuses } from "./metadata.js";
 import { modelPath, statusPath } from "./paths.js";
+import { predictRefusal } from "./refusals.js";
 
 /** Options of {@link createRestTransport}. */
 export interface RestTransportOptions {
@@ -28,6 +28,8 @@ export interface RestTransportOptions {
   url: string;
   /** Request bodies of at least this many bytes are sent gzip-compressed. @defaultValue never */
   gzipMinBytes?: number;
+  /** Answers of more bytes are refused; not those that report an error, of which no more than the start is read. @defaultValue unlimited */
+  maxResponseBytes?: number | undefined;
 }
 
 /**
@@ -35,7 +37,8 @@ export interface RestTransportOptions {
  *
  * It connects at the first call. While no call runs, its connections do not keep the process alive.
  */
-export function createRestTransport({ url, gzipMinBytes = Number.POSITIVE_INFINITY }: RestTransportOptions): Transport {
+export function createRestTransport(options: RestTransportOptions): Transport {
+  const { url, gzipMinBytes = Number.POSITIVE_INFINITY, maxResponseBytes = Number.POSITIVE_INFINITY } = options;
   const { origin, host, pathname } = new URL(url);
   const prefix = pathname.replace(/\/+$/, "");
   // Waiting is limited by each call's deadline, which covers connecting, headers and body.
@@ -43,7 +46,7 @@ export function createRestTransport({ url, gzipMinBytes = Number.POSITIVE_INFINI
   const pool = new Pool(origin, { pipelining: 1, keepAliveTimeout: 4000, headersTimeout: 0, bodyTimeout: 0, connect });
   let running = 0;
   const closing = new AbortController();
-  const connection = { pool, closed: closing.signal, gzipMinBytes };
+  const connection = { pool, closed: closing.signal, gzipMinBytes, maxResponseBytes };
 
   async function call<Result>(
     method: string,
@@ -78,12 +81,12 @@ export function createRestTransport({ url, gzipMinBytes = Number.POSITIVE_INFINI
 
   async function predict(spec: ModelSpec, inputs: TensorMap, options: TransportPredictOptions): Promise<PredictResult> {
     const format = options.restFormat ?? "column";
-    const signatureName = spec.signatureName || defaultSignatureName;
+    const signatureName = signatureNameOf(spec);
     const signature = options.signature ?? (await fetchMetadata("predict", spec, options)).signatures[signatureName];
-    const subject = `predict ${spec.name}`;
+    const refusal = signature === undefined ? undefined : predictRefusal(signature, inputs, options.outputFilter ?? []);
+    if (refusal !== undefined) throw restError("INVALID_ARGUMENT", refusal, { method: "predict", modelSpec: spec, endpoint: host });
     // The server does not know the signature either, and looks at it before the inputs: the refusal is its own.
-    const sent = signature === undefined ? {} : completeInputs(signature, inputs, format, subject);
-    if (signature !== undefined) checkOutputFilter(signature, options.outputFilter ?? [], spec, host);
+    const sent = signature === undefined ? {} : completeInputs(signature, inputs, format, formatCall("predict", spec));
     const request: RestRequest = {
       path: `${modelPath(spec)}:predict`,
       body: writePredictBody(spec.signatureName, sent, format),
@@ -133,26 +136,10 @@ export function createRestTransport({ url, gzipMinBytes = Number.POSITIVE_INFINI
 /** What answered, as far as the request tells: the answers over REST name neither model nor version. */
 function answeringModel(spec: ModelSpec): AnsweringModel {
   const version = spec.version === undefined ? {} : { version: BigInt(spec.version) };
-  return { name: spec.name, ...version, signatureName: spec.signatureName || defaultSignatureName };
+  return { name: spec.name, ...version, signatureName: signatureNameOf(spec) };
 }
 
-/** REST has no output filter: it is checked here, with the codes and texts of gRPC, and applied to the answer. */
-function checkOutputFilter(signature: Signature, outputFilter: readonly string[], spec: ModelSpec, endpoint: string): void {
-  outputFilter.forEach((name, index) => {
-    const known = Object.hasOwn(signature.outputs, name);
-    if (known && outputFilter.indexOf(name) === index) return;
-    const expected = `Outputs expected to be in the set {${Object.keys(signature.outputs).sort().join(",")}}.`;
-    throw new RpcError({
-      code: "INVALID_ARGUMENT",
-      method: "predict",
-      modelSpec: spec,
-      endpoint,
-      transport: "rest",
-      serverMessage: known ? `duplicate output tensor alias: ${name}` : `output tensor alias not found in signature: ${name} ${expected}`,
-    });
-  });
-}
-
+/** REST has no output filter: it is applied to the answer. */
 function wantedOutputs(outputs: PredictResult["outputs"], outputFilter: readonly string[]): PredictResult["outputs"] {
   if (outputFilter.length === 0) return outputs;
   const wanted: PredictResult["outputs"] = Object.create(null);

@@ -7,11 +7,11 @@ import { ReloadConfigRequest } from "../../../gen/tensorflow_serving/apis/model_
 import { RegressionRequest } from "../../../gen/tensorflow_serving/apis/regression.js";
 import { examplesFrom, type InferenceTaskLike, inferenceTasksFrom } from "../../../src/client/examples.js";
 import { PredictionClient } from "../../../src/client/prediction-client.js";
-import { checkModelServerConfig } from "../../../src/client/reload.js";
 import { modelServerConfigFromProto } from "../../../src/config-messages.js";
 import { isServingError, statusCodes } from "../../../src/errors.js";
 import { examplesFromInput, inferenceMethodNames, multiInferenceRequestFromProto } from "../../../src/inference-messages.js";
 import { modelSpecFromProto } from "../../../src/messages.js";
+import { checkModelServerConfig } from "../../../src/model-server-config.js";
 import { modelSpecFrom } from "../../../src/model-spec.js";
 import { type CannedAnswer, type CannedGrpcServer, startCannedGrpcServer } from "../../support/canned-grpc-server.js";
 import { bytesOf, type GoldenExchange, grpcExchanges } from "./golden-exchanges.js";
@@ -73,7 +73,7 @@ function inference(method: "classify" | "regress", read: (bytes: Uint8Array) => 
     if (modelSpec === undefined) return { skip: "the client always sends a model spec" };
     const { examples, context } = examplesFromInput(input);
     const spec = modelSpecFromProto(modelSpec);
-    const skip = inputSkip(input) ?? refused(() => [modelSpecFrom(spec), examplesFrom(examples, context, method)]);
+    const skip = inputSkip(input) ?? refused(() => [modelSpecFrom(spec), examplesFrom(examples, context, { method })]);
     if (skip !== undefined) return { skip };
     return { call: (client) => client[method](spec, examples, { context }) };
   };
@@ -106,7 +106,8 @@ const methods: Record<string, Method> = {
           .map((method) => ({ model: spec, method })),
       );
       if (ours.length < tasks.length) return { skip: "a method that tasks cannot have" };
-      const skip = inputSkip(proto.input) ?? refused(() => [inferenceTasksFrom(ours), examplesFrom(examples, context, "multiInference")]);
+      const skip =
+        inputSkip(proto.input) ?? refused(() => [inferenceTasksFrom(ours), examplesFrom(examples, context, { method: "multiInference" })]);
       return skip === undefined ? { call: (client) => client.multiInference(ours, examples, { context }) } : { skip };
     },
     request: (bytes) => normalized(MultiInferenceRequest.decode(bytes)),

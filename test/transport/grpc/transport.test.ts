@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, it } from "vitest";
 import { PredictResponse } from "../../../gen/tensorflow_serving/apis/predict.js";
+import { passedBeforeSending } from "../../../src/deadline.js";
 import { predictResultToProto } from "../../../src/messages.js";
 import { tensor } from "../../../src/tensor/tensor.js";
 import { createGrpcTransport } from "../../../src/transport/grpc/transport.js";
@@ -91,6 +92,21 @@ describe("createGrpcTransport", () => {
     expect((await predict(transport)).outputs["y"]?.size).toBe(5_000_000);
   });
 
+  it("refuses responses beyond maxResponseBytes, and takes those of exactly as many", async () => {
+    const { server } = await setUp(() => ok);
+    const limitedTo = (maxResponseBytes: number) => {
+      const transport = createGrpcTransport({ target: server.target, maxResponseBytes });
+      closers.push(() => transport.close());
+      return transport;
+    };
+    expect((await predict(limitedTo(okBytes.length))).modelSpec.name).toBe("m");
+    await expect(predict(limitedTo(okBytes.length - 1))).rejects.toMatchObject({
+      code: "RESOURCE_EXHAUSTED",
+      retryable: false,
+      hint: expect.stringContaining("maxResponseBytes"),
+    });
+  });
+
   it("sends metadata, asking a function for it", async () => {
     const { transport, calls } = await setUp(() => ok);
     const metadata = { authorization: "Bearer t", many: ["a", "b"], "trace-bin": Uint8Array.of(0, 255) };
@@ -164,11 +180,16 @@ describe("createGrpcTransport rejects", () => {
 
   it("with INTERNAL where the response is garbage", async () => {
     const { transport } = await setUp(() => ({ bytes: Uint8Array.of(0x0a, 0xff) }));
-    await expect(predict(transport)).rejects.toMatchObject({ name: "RpcError", code: "INTERNAL" });
-    await expect(transport.getModelMetadata({ name: "m" }, { deadline: inTime() })).rejects.toMatchObject({
+    const unexpected = {
       name: "RpcError",
       code: "INTERNAL",
-    });
+      serverMessage: expect.stringMatching(/^unexpected answer: ./),
+      hint: expect.stringContaining("not what TensorFlow Serving sends"),
+    };
+    await expect(predict(transport)).rejects.toMatchObject(unexpected);
+    const options = { deadline: inTime() };
+    await expect(transport.getModelMetadata({ name: "m" }, options)).rejects.toMatchObject(unexpected);
+    await expect(transport.classify({ name: "m" }, [{}], options)).rejects.toMatchObject(unexpected);
   });
 
   it("with INTERNAL where metadata holds no signatures", async () => {
@@ -194,14 +215,15 @@ describe("createGrpcTransport rejects", () => {
 
   it("with DEADLINE_EXCEEDED without sending where less than 2 ms are left", async () => {
     const { transport, calls } = await setUp(() => ok);
-    await expect(predict(transport, { deadline: performance.now() + 1.5 })).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED" });
+    const call = predict(transport, { deadline: performance.now() + 1.5 });
+    await expect(call).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED", serverMessage: passedBeforeSending });
     expect(calls).toHaveLength(0);
   });
 
   it("with DEADLINE_EXCEEDED where the metadata function does not answer", async () => {
     const { transport, calls } = await setUp(() => ok);
     const call = predict(transport, { deadline: performance.now() + 50, metadata: () => new Promise(() => {}) });
-    await expect(call).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED" });
+    await expect(call).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED", serverMessage: passedBeforeSending });
     expect(calls).toHaveLength(0);
   });
 

@@ -1,0 +1,22 @@
+/** Names of options: one that would be ignored is refused, for a typo must not pass as a setting. */
+
+/** Which options there are. */
+export interface OptionNames<Options> {
+  /** Every option, so that the compiler misses those left out. */
+  readonly known: Readonly<Record<keyof Options, true>>;
+  /** Options that other versions have or will have. */
+  readonly notYet?: readonly string[];
+}
+
+/**
+ * Check that options have no other names; those that are `undefined` count as absent.
+ *
+ * @throws TypeError that names the option, and the known ones.
+ */
+export function assertOptionNames<Options extends object>(options: Options, { known, notYet = [] }: OptionNames<Options>): void {
+  for (const [name, value] of Object.entries(options)) {
+    if (value === undefined || Object.hasOwn(known, name)) continue;
+    if (notYet.includes(name)) throw new TypeError(`${name}: this option is not available in this version`);
+    throw new TypeError(`${name}: unknown option, expected one of ${Object.keys(known).sort().join(", ")}`);
+  }
+}

@@ -1,0 +1,201 @@
+import { createServer as createHttp2Server } from "node:http2";
+import type { AddressInfo } from "node:net";
+import { afterEach, describe, expect, it } from "vitest";
+import { PredictResponse } from "../../gen/tensorflow_serving/apis/predict.js";
+import { PredictionClient } from "../../src/client/prediction-client.js";
+import { predictResultToProto } from "../../src/messages.js";
+import { servable, startModelServer } from "../../src/server/index.js";
+import { tensor } from "../../src/tensor/tensor.js";
+import type { Middleware, Transport } from "../../src/transport/transport.js";
+import { startCannedGrpcServer } from "../support/canned-grpc-server.js";
+import { EchoTransport } from "../support/echo-transport.js";
+
+const closers: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+const x = tensor("float32", [2], [1, 2]);
+
+const echo = servable({
+  signatures: {
+    serving_default: { inputs: { x: { dtype: "float32", shape: [null] } }, outputs: { y: { dtype: "float32", shape: [null] } } },
+  },
+  predict: (inputs) => ({ y: inputs.x }),
+});
+
+/** The targets of one server, over both transports. */
+async function startEcho(): Promise<readonly [string, string]> {
+  const server = await startModelServer({ models: { m: echo } });
+  closers.push(() => server.close());
+  return [server.grpcTarget, server.restTarget];
+}
+
+function clientOf(...[to, options]: [string | Transport, object]): PredictionClient {
+  const client = typeof to === "string" ? new PredictionClient(to, options) : new PredictionClient(to, options);
+  closers.push(() => client.close());
+  return client;
+}
+
+/** Middleware that notes the calls of predict and close that come by. */
+function noting(name: string, log: string[]): Middleware {
+  return (next) => ({
+    ...next,
+    predict(spec, inputs, options) {
+      log.push(`${name} predict`);
+      return next.predict(spec, inputs, options);
+    },
+    async close() {
+      log.push(`${name} close`);
+      await next.close();
+    },
+  });
+}
+
+/** A peer that speaks just enough HTTP/2 to be pinged, and answers no call. */
+async function startCountingPings(): Promise<{ readonly target: string; readonly third: Promise<void> }> {
+  const server = createHttp2Server();
+  const third = new Promise<void>((resolve) => {
+    let count = 0;
+    server.on("session", (session) => {
+      session
+        .on("error", () => undefined)
+        .on("ping", () => {
+          count++;
+          if (count === 3) resolve();
+        });
+    });
+  });
+  server.on("stream", (stream) => stream.on("error", () => undefined));
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  closers.push(() => server.close());
+  return { target: `127.0.0.1:${(server.address() as AddressInfo).port}`, third };
+}
+
+describe("authority", () => {
+  it("is what the server is told over gRPC", async () => {
+    const modelSpec = { name: "m", version: 1n, signatureName: "s" };
+    const bytes = PredictResponse.encode(predictResultToProto({ outputs: { x }, modelSpec })).finish();
+    const told: string[] = [];
+    const server = await startCannedGrpcServer(({ authority }) => {
+      told.push(authority);
+      return { bytes };
+    });
+    closers.push(() => server.close());
+    await clientOf(server.target, { authority: "models.example:1" }).predict("m", { x });
+    expect(told).toEqual(["models.example:1"]);
+  });
+});
+
+describe("keepaliveMs", () => {
+  it("is the time between pings while a call runs over gRPC", async () => {
+    const pings = await startCountingPings();
+    const client = clientOf(pings.target, { keepaliveMs: 20 });
+    const call = client.predict("m", { x }).catch(() => undefined);
+    await pings.third;
+    await client.close({ force: true });
+    await call;
+  });
+});
+
+describe("maxResponseBytes", () => {
+  it("refuses larger answers with one code and hint over both transports", async () => {
+    const large = { x: tensor("float32", [10_000], new Float32Array(10_000)) };
+    for (const target of await startEcho()) {
+      const client = clientOf(target, { maxResponseBytes: 4096 });
+      await expect(client.predict("m", large)).rejects.toMatchObject({
+        name: "RpcError",
+        code: "RESOURCE_EXHAUSTED",
+        hint: expect.stringContaining("maxResponseBytes"),
+      });
+      expect((await client.predict("m", { x })).outputs.y).toEqual(x);
+    }
+  });
+});
+
+describe("middleware", () => {
+  it("wraps both transports, the first outermost, and is closed with them", async () => {
+    for (const target of await startEcho()) {
+      const log: string[] = [];
+      const client = new PredictionClient(target, { middleware: [noting("a", log), noting("b", log)] });
+      expect((await client.predict("m", { x })).outputs.y).toEqual(x);
+      await client.close();
+      expect(log).toEqual(["a predict", "b predict", "a close", "b close"]);
+    }
+  });
+
+  it("wraps a transport of one's own, whose needsSignature is then the middleware's to tell", async () => {
+    const own = new EchoTransport(true);
+    const passOn: Middleware = (next) => ({
+      predict: (...args) => next.predict(...args),
+      classify: (...args) => next.classify(...args),
+      regress: (...args) => next.regress(...args),
+      multiInference: (...args) => next.multiInference(...args),
+      getModelMetadata: (...args) => next.getModelMetadata(...args),
+      getModelStatus: (...args) => next.getModelStatus(...args),
+      reloadConfig: (...args) => next.reloadConfig(...args),
+      close: () => next.close(),
+    });
+    const client = new PredictionClient(own, { middleware: [passOn] });
+    await client.predict("m", { x });
+    await client.close();
+    expect([own.predicts.length, own.lookUps, own.closed]).toEqual([1, 0, 1]);
+  });
+
+  it("that never answers does not hold a call up beyond its deadline", async () => {
+    const [target] = await startEcho();
+    const stuck: Middleware = (next) => ({ ...next, predict: () => new Promise<never>(() => undefined) });
+    const call = clientOf(target, { middleware: [stuck] }).predict("m", { x }, { timeoutMs: 50 });
+    await expect(call).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED" });
+  });
+
+  it("has to return a Transport", async () => {
+    const none = (() => undefined) as unknown as Middleware;
+    const message = "middleware[1]: expected it to return a Transport, got undefined";
+    const middleware = [(next: Transport) => next, none];
+    expect(() => new PredictionClient(new EchoTransport(), { middleware })).toThrow(new TypeError(message));
+    const [target] = await startEcho();
+    await expect(clientOf(target, { middleware }).predict("m", { x })).rejects.toThrow(new TypeError(message));
+  });
+});
+
+describe("rejects", () => {
+  it.each(["batching", "concurrency", "telemetry", "tls"])("the option %s, which this version does not have", (name) => {
+    const message = `${name}: this option is not available in this version`;
+    expect(() => new PredictionClient("host:1", { [name]: {} })).toThrow(new TypeError(message));
+  });
+
+  it("an unknown option, naming those there are", () => {
+    const message = /^timeout: unknown option, expected one of authority, check, .*timeoutMs/;
+    expect(() => new PredictionClient("host:1", { timeout: 5 } as object)).toThrow(TypeError);
+    expect(() => new PredictionClient("host:1", { timeout: 5 } as object)).toThrow(message);
+  });
+
+  it("no option that is undefined", () => {
+    expect(() => new PredictionClient("host:1", { tls: undefined, timeout: undefined } as object)).not.toThrow();
+  });
+
+  it.each([
+    [{ retry: { maxRetries: 1 } }, TypeError, "retry: only false is available in this version"],
+    [{ retry: true }, TypeError, "retry: only false is available in this version, got true"],
+    [{ authority: "" }, TypeError, "authority: expected a host name"],
+    [{ authority: "a b" }, TypeError, "authority: expected a host name"],
+    [{ authority: 1 }, TypeError, "authority: expected a host name"],
+    [{ keepaliveMs: "1" }, TypeError, "keepaliveMs: expected a number"],
+    [{ keepaliveMs: 0 }, RangeError, "keepaliveMs: expected a positive, finite number"],
+    [{ maxResponseBytes: "1" }, TypeError, "maxResponseBytes: expected a number"],
+    [{ maxResponseBytes: 0 }, RangeError, "maxResponseBytes: expected a number of bytes from 1 up, got 0"],
+    [{ middleware: () => undefined }, TypeError, "middleware: expected an array of functions"],
+    [{ middleware: [undefined] }, TypeError, "middleware[0]: expected a function"],
+  ])("%j", (options, type, message) => {
+    expect(() => new PredictionClient("host:1", options as object)).toThrow(type);
+    expect(() => new PredictionClient("host:1", options as object)).toThrow(message);
+  });
+
+  it.each([{ retry: true }, { retry: {} }, { batch: true }, { batch: 0 }])("%j on a call, but not false", async (options) => {
+    const client = new PredictionClient(new EchoTransport());
+    const [name = ""] = Object.keys(options);
+    await expect(client.predict("m", { x }, options as object)).rejects.toThrow(`${name}: only false is available in this version`);
+    expect((await client.predict("m", { x }, { [name]: false })).outputs.x).toEqual(x);
+  });
+});
