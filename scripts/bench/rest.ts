@@ -1,4 +1,5 @@
 /** REST: number text, and calls that carry it. */
+import type { ChildProcess } from "node:child_process";
 import { restAnswerWithMetadata } from "./answers.js";
 import { type BenchClient, startClient } from "./clients.js";
 import { type BenchOptions, type GateValues, interleaved, median, medianRatio } from "./compare.js";
@@ -7,14 +8,47 @@ import { startTarget } from "./target/start.js";
 
 const payloadBytes = 100_000;
 
+/** What is compared with V8's JSON, by the gate's id; the layout of rows has no line break after each number, as columns have. */
+const jsonCases = {
+  J1: "column answer to Float32Array, JSON.parse alone",
+  "J1-row": "row answer to Float32Array, JSON.parse alone",
+  J3: "Float32Array to request, JSON.stringify of nested Array.from",
+} as const;
+
+/** The id of a comparison. */
+export type JsonCase = keyof typeof jsonCases;
+
+/** Whose code runs. */
+export type JsonSide = "tfserving" | "V8";
+
 /** Our JSON against V8's, and REST calls against undici with V8's JSON. */
 export async function benchRest({ quick }: BenchOptions): Promise<GateValues> {
   console.log("rest: float32 [1024,1000] as JSON; baseline V8's JSON");
-  const values: Record<string, number> = {};
-  for (const gate of ["J1", "J1-row", "J3"]) {
-    Object.assign(values, await messageFrom(startProgram("rest-json", [gate, quick ? 7 : 15], ["--expose-gc"])));
-  }
-  return { ...values, ...(await benchCalls(quick)) };
+  const rounds = quick ? 7 : 15;
+  const reading = await benchJson("J1", rounds);
+  await benchJson("J1-row", rounds);
+  const writing = await benchJson("J3", rounds);
+  return { J1: reading.time, "J3-time": writing.time, "J3-bytes": writing.bytes, ...(await benchCalls(quick)) };
+}
+
+/** What part of V8's time and bytes ours take; each side runs in a process of its own. */
+async function benchJson(id: JsonCase, rounds: number): Promise<{ time: number; bytes: number }> {
+  const start = (side: JsonSide) => startProgram("rest-json", [id, side], ["--expose-gc"]);
+  const [ours, theirs] = [start("tfserving"), start("V8")];
+  const [ourBytes, theirBytes] = (await Promise.all([messageFrom(ours), messageFrom(theirs)])) as [number, number];
+  const times = await interleaved({ ours: () => roundOf(ours), theirs: () => roundOf(theirs) }, rounds);
+  for (const side of [ours, theirs]) side.disconnect();
+  const ratio = { time: medianRatio(times.ours, times.theirs), bytes: ourBytes / theirBytes };
+  const [our, their] = [median(times.ours).toFixed(1), median(times.theirs).toFixed(1)];
+  console.log(`  ${id} ${jsonCases[id]}: ${ratio.time.toFixed(2)}x time, ${our} ms against ${their} ms; ${ratio.bytes.toFixed(2)}x bytes`);
+  return ratio;
+}
+
+/** Milliseconds per run in one round. */
+function roundOf(side: ChildProcess): Promise<number> {
+  const answer = messageFrom(side);
+  side.send("round");
+  return answer as Promise<number>;
 }
 
 async function benchCalls(quick: boolean): Promise<GateValues> {
