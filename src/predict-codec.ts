@@ -133,6 +133,9 @@ export function decodePredictResponse(bytes: Uint8Array): PredictResult {
   return { outputs, modelSpec };
 }
 
+/** How many parts one output may come in; whoever writes protobuf sends one. */
+const maxParts = 1_000_000;
+
 function readOutput(reader: WireReader, outputs: Record<string, AnyTensor>, budget: ExpansionBudget): void {
   let name = "";
   // Start and end of each value in turn: one, unless somebody means to be difficult.
@@ -145,7 +148,8 @@ function readOutput(reader: WireReader, outputs: Record<string, AnyTensor>, budg
     }
     const end = reader.fieldEnd();
     if (tag === entryTags.key) name = readText(reader.bytes, reader.position, end);
-    else values.push(reader.position, end);
+    else if (values.length < 2 * maxParts) values.push(reader.position, end);
+    else throw new TensorError(`malformed message: expected an output in at most ${maxParts} parts, got more`);
     reader.position = end;
   }
   outputs[name] = decodeTensor(mergedReader(reader.bytes, values), `output "${name}"`, budget);
@@ -195,8 +199,12 @@ function readInt64Value(reader: WireReader, before: bigint): bigint {
   return value;
 }
 
+/** Names are short, and for them a loop is cheaper than any call into the engine. */
+const maxShortText = 64;
+
 /** Text between two positions; bytes that are no UTF-8 become replacement characters. */
 function readText(bytes: Uint8Array, start: number, end: number): string {
+  if (end - start > maxShortText) return utf8Decoder.decode(bytes.subarray(start, end));
   let text = "";
   for (let at = start; at < end; at++) {
     const byte = bytes[at] as number;

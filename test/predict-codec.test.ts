@@ -72,6 +72,21 @@ describe("decodePredictResponse", () => {
     expect(performance.now() - start).toBeLessThan(2000);
   });
 
+  it.each([
+    ["unpacked values", [0x50, 0x01], 9],
+    ["empty packed lists", [0x2a, 0x00], 1],
+  ])("refuses a list in too many pieces only where they hold something: %s", (_, piece, dtype) => {
+    const pieces = new Uint8Array(2_500_000 * piece.length);
+    for (let i = 0; i < pieces.length; i++) pieces[i] = piece[i % piece.length] as number;
+    const tensorHead = [0x08, dtype, 0x12, 4, 0x12, 2, 0x08, 1];
+    const field = (tag: number, body: Uint8Array) =>
+      Buffer.concat([PredictResponse.encode(PredictResponse.fromPartial({})).uint32(tag).uint32(body.length).finish(), body]);
+    const value = field(0x12, Buffer.concat([Uint8Array.from(tensorHead), pieces]));
+    const bytes = field(0x0a, Buffer.concat([Uint8Array.from([0x0a, 1, 0x79]), value]));
+    if (dtype === 9) expect(() => decodePredictResponse(bytes)).toThrow("at most 1000000 pieces");
+    else expect(decodePredictResponse(bytes).outputs["y"]?.values).toEqual(Float32Array.of(0));
+  });
+
   it("keeps outputs named like members of Object", () => {
     const bytes = Buffer.from(encode({ outputs: { aaaaaaaaa: y } }))
       .toString("latin1")

@@ -79,6 +79,9 @@ const gates: readonly Gate[] = [
  */
 export async function checkGates(prefixes: readonly string[]): Promise<boolean> {
   const chosen = prefixes.length === 0 ? gates : gates.filter(({ id }) => prefixes.some((prefix) => id.startsWith(prefix)));
+  const unknown = prefixes.find((prefix) => !gates.some(({ id }) => id.startsWith(prefix)));
+  if (unknown !== undefined)
+    throw new Error(`no gate's id starts with ${unknown}: expected one of ${gates.map(({ id }) => id).join(", ")}`);
   const runs = new Map<Measurement, GateValues[]>();
   for (const measurement of new Set(chosen.map((gate) => gate.measurement))) {
     const measured = [await measurements[measurement]()];

@@ -292,15 +292,27 @@ function findList(reader: WireReader, form: ListForm): number[] {
       }
       // float8_val is a single bytes field: the last one counts.
       if (form.width === 1) ranges.length = 0;
-      ranges.push(reader.position, end);
+      if (length > 0) addRange(ranges, reader.position, end);
       reader.position = end;
     } else {
       const start = reader.position;
       reader.skip(tag);
-      if (tag === single && form.width !== 1) ranges.push(start, reader.position);
+      if (tag === single && form.width !== 1) addRange(ranges, start, reader.position);
     }
   }
   return ranges;
+}
+
+/**
+ * How many pieces a list may come in; whoever writes protobuf today packs it into one.
+ *
+ * The pieces are kept in an array, and beyond V8's limit of those the process would end.
+ */
+const maxPieces = 1_000_000;
+
+function addRange(ranges: number[], start: number, end: number): void {
+  if (ranges.length >= 2 * maxPieces) throw new TensorError(`malformed message: expected a list in at most ${maxPieces} pieces, got more`);
+  ranges.push(start, end);
 }
 
 function totalLength(ranges: readonly number[]): number {
@@ -379,6 +391,8 @@ function wrapNibbles(values: NumericValues, dtype: NumericDType): NumericValues 
   return values;
 }
 
+const noBytes = new Uint8Array(0);
+
 function readStrings(reader: WireReader, count: number, budget: ExpansionBudget, subject: () => string): Uint8Array[] {
   const strings: Uint8Array[] = [];
   while (reader.position < reader.end) {
@@ -388,7 +402,8 @@ function readStrings(reader: WireReader, count: number, budget: ExpansionBudget,
       continue;
     }
     const end = reader.fieldEnd();
-    if (strings.length < count) strings.push(reader.bytes.slice(reader.position, end));
+    // Nobody can write into an empty one, and its object is a hundred times what it takes in the message.
+    if (strings.length < count) strings.push(end === reader.position ? noBytes : reader.bytes.slice(reader.position, end));
     reader.position = end;
   }
   const last = strings.at(-1) ?? new Uint8Array(0);
@@ -424,7 +439,7 @@ function splitStrings(content: WireReader, count: number, subject: () => string)
   return lengths.map((length) => {
     const start = content.position;
     content.position += length;
-    return content.bytes.slice(start, content.position);
+    return length === 0 ? noBytes : content.bytes.slice(start, content.position);
   });
 }
 
