@@ -7,7 +7,17 @@ import { TensorError } from "./errors.js";
 import type { ModelSpec } from "./model-spec.js";
 import { decodeTensor, type ExpansionBudget, encodedTensorSize, encodeTensor, expansionBudget } from "./tensor/codec.js";
 import type { AnyTensor } from "./tensor/tensor.js";
-import { fieldSize, int64Size, textSize, WireReader, writeFieldHead, writeInt64, writeTextField } from "./tensor/wire.js";
+import {
+  addRange,
+  fieldSize,
+  int64Size,
+  textSize,
+  totalLength,
+  WireReader,
+  writeFieldHead,
+  writeInt64,
+  writeTextField,
+} from "./tensor/wire.js";
 import type { PredictResult, TensorMap } from "./transport/transport.js";
 
 const requestTags = { modelSpec: 0x0a, input: 0x12, outputFilter: 0x1a } as const;
@@ -133,9 +143,6 @@ export function decodePredictResponse(bytes: Uint8Array): PredictResult {
   return { outputs, modelSpec };
 }
 
-/** How many parts one output may come in; whoever writes protobuf sends one. */
-const maxParts = 1_000_000;
-
 function readOutput(reader: WireReader, outputs: Record<string, AnyTensor>, budget: ExpansionBudget): void {
   let name = "";
   // Start and end of each value in turn: one, unless somebody means to be difficult.
@@ -148,8 +155,7 @@ function readOutput(reader: WireReader, outputs: Record<string, AnyTensor>, budg
     }
     const end = reader.fieldEnd();
     if (tag === entryTags.key) name = readText(reader.bytes, reader.position, end);
-    else if (values.length < 2 * maxParts) values.push(reader.position, end);
-    else throw new TensorError(`malformed message: expected an output in at most ${maxParts} parts, got more`);
+    else addRange(values, reader.position, end);
     reader.position = end;
   }
   outputs[name] = decodeTensor(mergedReader(reader.bytes, values), `output "${name}"`, budget);
@@ -158,9 +164,7 @@ function readOutput(reader: WireReader, outputs: Record<string, AnyTensor>, budg
 /** Reads several parts of one message, which protobuf defines as reading them one after the other. */
 function mergedReader(bytes: Uint8Array, ranges: readonly number[]): WireReader {
   if (ranges.length <= 2) return new WireReader(bytes, ranges[0] ?? 0, ranges[1] ?? 0);
-  let total = 0;
-  for (let i = 0; i < ranges.length; i += 2) total += (ranges[i + 1] as number) - (ranges[i] as number);
-  const merged = new Uint8Array(total);
+  const merged = new Uint8Array(totalLength(ranges));
   let position = 0;
   for (let i = 0; i < ranges.length; i += 2) {
     const part = bytes.subarray(ranges[i], ranges[i + 1]);

@@ -10,7 +10,7 @@ import { decodePredictResponse, EncodedPredictRequest } from "../../src/predict-
 import { tensor } from "../../src/tensor/tensor.js";
 import { grpcAnswer } from "./answers.js";
 import type { CodecCase, CodecSide } from "./codec.js";
-import { sendToParent } from "./processes.js";
+import { serveRounds } from "./sides.js";
 
 const int64 = (value: number) => Long.fromNumber(value);
 const shapeProto = (shape: readonly number[]) => ({ dim: shape.map((size) => ({ size: int64(size), name: "" })), unknownRank: false });
@@ -68,5 +68,4 @@ const [id, side] = process.argv.slice(2) as [CodecCase, CodecSide];
 const run = cases[id]()[side];
 // For V8 to compile what is hot.
 for (let i = 0; i < 3; i++) timeOf(run);
-process.on("message", () => sendToParent(timeOf(run)));
-sendToParent("ready");
+serveRounds("ready", () => timeOf(run));

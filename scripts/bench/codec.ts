@@ -1,7 +1,6 @@
 /** `npm run bench -- codec`: our codec against ts-proto's generated one, each side of a case in a process of its own (`codec-process.ts`). */
-import type { ChildProcess } from "node:child_process";
-import { type BenchOptions, type GateValues, interleaved, median, medianRatio } from "./compare.js";
-import { messageFrom, startProgram } from "./processes.js";
+import { type BenchOptions, type GateValues, median, medianRatio } from "./compare.js";
+import { sidesInTurn } from "./sides.js";
 
 /** What is compared with ts-proto, by the gate's id. */
 const cases = {
@@ -27,19 +26,9 @@ export async function benchCodec({ quick }: BenchOptions): Promise<GateValues> {
 }
 
 async function benchCase(id: CodecCase, rounds: number): Promise<number> {
-  const sides = { ours: startProgram("codec", [id, "tfserving"]), theirs: startProgram("codec", [id, "ts-proto"]) };
-  await Promise.all(Object.values(sides).map(messageFrom));
-  const times = await interleaved({ ours: () => timeIn(sides.ours), theirs: () => timeIn(sides.theirs) }, rounds);
-  for (const side of Object.values(sides)) side.disconnect();
+  const { times } = await sidesInTurn("codec", id, ["tfserving", "ts-proto"], rounds);
   const ratio = medianRatio(times.theirs, times.ours);
   const [ours, theirs] = [median(times.ours).toFixed(2), median(times.theirs).toFixed(2)];
   console.log(`  ${id} ${cases[id]}: ${ratio.toFixed(1)}x, ${ours} us against ${theirs} us`);
   return ratio;
-}
-
-/** Microseconds per run in one round. */
-function timeIn(side: ChildProcess): Promise<number> {
-  const answer = messageFrom(side);
-  side.send("round");
-  return answer as Promise<number>;
 }

@@ -4,8 +4,8 @@
  */
 import { type RestFormat, readPredictBody, writePredictBody } from "../../src/transport/rest/bodies.js";
 import { matrixSignature, randomTensor, restAnswer } from "./answers.js";
-import { sendToParent } from "./processes.js";
 import type { JsonCase, JsonSide } from "./rest.js";
+import { serveRounds } from "./sides.js";
 
 const shape = [1024, 1000] as const;
 
@@ -57,5 +57,4 @@ const [id, side] = process.argv.slice(2) as [JsonCase, JsonSide];
 const { bytes, run } = cases[id]()[side]();
 // For V8 to compile what is hot.
 timeOf(run);
-process.on("message", () => sendToParent(timeOf(run)));
-sendToParent(bytes);
+serveRounds(bytes, () => timeOf(run));

@@ -1,9 +1,8 @@
 /** REST: number text, and calls that carry it. */
-import type { ChildProcess } from "node:child_process";
 import { restAnswerWithMetadata } from "./answers.js";
 import { type BenchClient, startClient } from "./clients.js";
 import { type BenchOptions, type GateValues, interleaved, median, medianRatio } from "./compare.js";
-import { messageFrom, startProgram } from "./processes.js";
+import { sidesInTurn } from "./sides.js";
 import { startTarget } from "./target/start.js";
 
 const payloadBytes = 100_000;
@@ -33,22 +32,11 @@ export async function benchRest({ quick }: BenchOptions): Promise<GateValues> {
 
 /** What part of V8's time and bytes ours take; each side runs in a process of its own. */
 async function benchJson(id: JsonCase, rounds: number): Promise<{ time: number; bytes: number }> {
-  const start = (side: JsonSide) => startProgram("rest-json", [id, side], ["--expose-gc"]);
-  const [ours, theirs] = [start("tfserving"), start("V8")];
-  const [ourBytes, theirBytes] = (await Promise.all([messageFrom(ours), messageFrom(theirs)])) as [number, number];
-  const times = await interleaved({ ours: () => roundOf(ours), theirs: () => roundOf(theirs) }, rounds);
-  for (const side of [ours, theirs]) side.disconnect();
-  const ratio = { time: medianRatio(times.ours, times.theirs), bytes: ourBytes / theirBytes };
+  const { first, times } = await sidesInTurn("rest-json", id, ["tfserving", "V8"], rounds, ["--expose-gc"]);
+  const ratio = { time: medianRatio(times.ours, times.theirs), bytes: Number(first.ours) / Number(first.theirs) };
   const [our, their] = [median(times.ours).toFixed(1), median(times.theirs).toFixed(1)];
   console.log(`  ${id} ${jsonCases[id]}: ${ratio.time.toFixed(2)}x time, ${our} ms against ${their} ms; ${ratio.bytes.toFixed(2)}x bytes`);
   return ratio;
-}
-
-/** Milliseconds per run in one round. */
-function roundOf(side: ChildProcess): Promise<number> {
-  const answer = messageFrom(side);
-  side.send("round");
-  return answer as Promise<number>;
 }
 
 async function benchCalls(quick: boolean): Promise<GateValues> {

@@ -6,7 +6,7 @@
 import { ServingError } from "../errors.js";
 import { type Example, encodeExample } from "../example-codec.js";
 import { type AskedTask, inferenceMethodNames } from "../inference-messages.js";
-import { defaultSignatureName, type ModelSpec } from "../model-spec.js";
+import { type ModelSpec, signatureNameOf } from "../model-spec.js";
 import type { Signature } from "../signature.js";
 import { type AnyTensor, tensor } from "../tensor/tensor.js";
 import type { AnsweringModel, ClassifyResult, MultiInferenceResult, RegressResult, ScoredLabel } from "../transport/transport.js";
@@ -76,7 +76,7 @@ export async function multiInference(
 }
 
 function taskOf(handle: ServableHandle, spec: ModelSpec): Task {
-  const signatureName = spec.signatureName || defaultSignatureName;
+  const signatureName = signatureNameOf(spec);
   const signature = findSignature(handle, signatureName);
   if (signature === undefined) throw invalid(`No signature was found with the name: ${signatureName}`);
   return { handle, signatureName, signature };
@@ -87,7 +87,7 @@ function checkedTasks(handle: ServableHandle, asked: readonly AskedTask[]): { me
   return asked.map(({ spec, methodName }) => {
     if (spec.name === "") throw invalid("Found ModelSpec with an empty model name.");
     if (spec.name !== handle.name) throw invalid("All ModelSpecs in a MultiInferenceRequest must access the same model name.");
-    const signatureName = spec.signatureName || defaultSignatureName;
+    const signatureName = signatureNameOf(spec);
     if (seen.has(signatureName)) throw invalid(`Duplicate evaluation of signature: ${signatureName}`);
     seen.add(signatureName);
     const signature = findSignature(handle, signatureName);

@@ -4,7 +4,7 @@
  * Order, codes and texts are those of TensorFlow Serving 2.20.0 (`predict_util.cc`, `get_model_metadata_impl.cc`).
  */
 import { atDeadline } from "../deadline.js";
-import { defaultSignatureName, type ModelSpec } from "../model-spec.js";
+import { type ModelSpec, signatureNameOf } from "../model-spec.js";
 import type { Signature } from "../signature.js";
 import type { DType, UnsupportedDType } from "../tensor/dtype.js";
 import { type AnyTensor, tensor } from "../tensor/tensor.js";
@@ -50,7 +50,7 @@ export async function predict(
   options: { readonly outputFilter: readonly string[]; readonly deadline: number },
 ): Promise<PredictResult> {
   const handle = manager.resolve(spec);
-  const signatureName = spec.signatureName || defaultSignatureName;
+  const signatureName = signatureNameOf(spec);
   const signature = findSignature(handle, signatureName);
   if (signature === undefined) throw refusal("FAILED_PRECONDITION", `Serving signature key "${signatureName}" not found.`);
   const inputs = collectInputs(signatureName, signature, sent);

@@ -4,7 +4,7 @@ import type { Duplex } from "node:stream";
 import { promisify } from "node:util";
 import { gunzip } from "node:zlib";
 import type { StatusCode } from "../errors.js";
-import { defaultSignatureName, type ModelSpec } from "../model-spec.js";
+import { type ModelSpec, signatureNameOf } from "../model-spec.js";
 import { classify, regress } from "./inference-service.js";
 import { type JsonBody, parseBody } from "./json-body.js";
 import { examplesFromJson } from "./json-examples.js";
@@ -148,7 +148,7 @@ async function answerCall(
 
 async function predict(manager: ModelManager, spec: ModelSpec, body: JsonBody, deadline: number): Promise<BinaryString> {
   const handle = manager.resolve(spec);
-  const signatureName = body.signatureName || defaultSignatureName;
+  const signatureName = signatureNameOf(body);
   const signature = findSignature(handle, signatureName);
   if (signature === undefined) throw refusal("INVALID_ARGUMENT", `Serving signature name: "${signatureName}" not found in signature def`);
   const { format, inputs } = inputsFromJson(body, signature);

@@ -8,7 +8,7 @@ import { isServingError, TensorError } from "../errors.js";
 import { type DType, dtypeFromWire, dtypes, isDType } from "./dtype.js";
 import { elementCount, formatShape, maxRank } from "./shape.js";
 import { type AnyTensor, Tensor } from "./tensor.js";
-import { fieldSize, varintSize, WireReader, writeFieldHead, writeVarint } from "./wire.js";
+import { addRange, fieldSize, totalLength, varintSize, WireReader, writeFieldHead, writeVarint } from "./wire.js";
 
 type NumericDType = Exclude<DType, "string">;
 type NumericValues = InstanceType<(typeof dtypes)[NumericDType]["array"]>;
@@ -301,24 +301,6 @@ function findList(reader: WireReader, form: ListForm): number[] {
     }
   }
   return ranges;
-}
-
-/**
- * How many pieces a list may come in; whoever writes protobuf today packs it into one.
- *
- * The pieces are kept in an array, and beyond V8's limit of those the process would end.
- */
-const maxPieces = 1_000_000;
-
-function addRange(ranges: number[], start: number, end: number): void {
-  if (ranges.length >= 2 * maxPieces) throw new TensorError(`malformed message: expected a list in at most ${maxPieces} pieces, got more`);
-  ranges.push(start, end);
-}
-
-function totalLength(ranges: readonly number[]): number {
-  let total = 0;
-  for (let i = 0; i < ranges.length; i += 2) total += (ranges[i + 1] as number) - (ranges[i] as number);
-  return total;
 }
 
 function countVarints(bytes: Uint8Array, ranges: readonly number[]): number {

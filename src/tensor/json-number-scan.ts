@@ -3,12 +3,10 @@
  *
  * Takes what the server's grammar allows and throws {@link notRegular} for everything else: the general parser words errors.
  */
+import { powersOfTen } from "./powers-of-ten.js";
 
 /** Thrown, without the cost of a stack, where the general parser has to take over. */
 export const notRegular = Symbol("not a regular list of numbers");
-
-/** 10^0 to 10^22, the powers of ten that doubles hold exactly. */
-const powersOfTen = Float64Array.from({ length: 23 }, (_, exponent) => 10 ** exponent);
 
 const maxExactPower = 22;
 

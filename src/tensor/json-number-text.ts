@@ -1,4 +1,5 @@
 /** Numbers -> their JSON text, written as bytes: no string per number on the way. */
+import { powersOfTen } from "./powers-of-ten.js";
 
 /** Room that one number may need: a double has at most 25 characters. */
 export const maxNumberBytes = 28;
@@ -9,9 +10,6 @@ const zero = 0x30;
 
 /** "00" to "99" in a row: two digits at a time halve the divisions. */
 const digitPairs = Uint8Array.from({ length: 200 }, (_, i) => zero + (i % 2 === 0 ? Math.floor(i / 20) : (i >> 1) % 10));
-
-/** 10^0 to 10^22, the powers of ten that doubles hold exactly. */
-const powersOfTen = Float64Array.from({ length: 23 }, (_, exponent) => 10 ** exponent);
 
 /** 10^0 to 10^9 as int32s, which `Math.imul` multiplies without a detour over doubles. */
 const int32Powers = Int32Array.from({ length: 10 }, (_, exponent) => 10 ** exponent);

@@ -3,7 +3,7 @@
  *
  * A tag is `field << 3 | wire type`; the wire types met here are 0 varint, 1 64-bit, 2 length-delimited, 3/4 group, 5 32-bit.
  */
-import { FormatError } from "../errors.js";
+import { FormatError, TensorError } from "../errors.js";
 
 /** How deep unknown groups may nest; protobuf's own decoders stop at the same depth. */
 const maxGroupDepth = 100;
@@ -144,6 +144,26 @@ export class WireReader {
   #truncated(): never {
     throw new FormatError(`malformed message: it ends inside a field, at ${this.end}`, { offset: this.end });
   }
+}
+
+/**
+ * How many pieces of a message may belong together; whoever writes protobuf today sends one.
+ *
+ * They are kept in an array, and beyond V8's limit of those the process would end.
+ */
+const maxPieces = 1_000_000;
+
+/** Add a piece of a message to ranges, which hold start and end in turn. */
+export function addRange(ranges: number[], start: number, end: number): void {
+  if (ranges.length >= 2 * maxPieces) throw new TensorError(`malformed message: expected a field in at most ${maxPieces} pieces, got more`);
+  ranges.push(start, end);
+}
+
+/** Bytes in ranges. */
+export function totalLength(ranges: readonly number[]): number {
+  let total = 0;
+  for (let i = 0; i < ranges.length; i += 2) total += (ranges[i + 1] as number) - (ranges[i] as number);
+  return total;
 }
 
 /** Bytes that {@link writeVarint} writes for a whole number from 0 to 2^53 - 1. */
