@@ -11,6 +11,7 @@ import {
   addRange,
   fieldSize,
   int64Size,
+  quotedName,
   textSize,
   totalLength,
   WireReader,
@@ -37,6 +38,8 @@ const utf8Decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 export class EncodedPredictRequest {
   /** Size of the message in bytes. */
   readonly length: number;
+  /** What {@link copy} threw, for callers that do not see it themselves. */
+  failure: unknown;
   readonly #spec: ModelSpec;
   readonly #specSize: number;
   readonly #names: readonly string[];
@@ -65,19 +68,12 @@ export class EncodedPredictRequest {
    * @throws TensorError if the inputs are no longer what they were when the size was taken: the frame would hold what nobody wrote.
    */
   copy(target: Uint8Array, at = 0): number {
-    let position = writeModelSpec(target, writeFieldHead(target, at, requestTags.modelSpec, this.#specSize), this.#spec);
-    for (let i = 0; i < this.#names.length; i++) {
-      const name = this.#names[i] as string;
-      position = writeFieldHead(target, position, requestTags.input, this.#entrySize(i));
-      position = writeTextField(target, position, entryTags.key, name, textSize(name));
-      position = writeFieldHead(target, position, entryTags.value, this.#sizes[i] as number);
-      position = encodeTensor(this.#tensors[i] as AnyTensor, target, position);
+    try {
+      return this.#write(target, at);
+    } catch (error) {
+      this.failure = error;
+      throw error;
     }
-    for (const name of this.#outputFilter) position = writeTextField(target, position, requestTags.outputFilter, name, textSize(name));
-    if (position - at !== this.length) {
-      throw new TensorError(`an input changed before the call settled: expected ${this.length} bytes, got ${position - at}`);
-    }
-    return position - at;
   }
 
   /** The message in a buffer of its own. */
@@ -87,9 +83,43 @@ export class EncodedPredictRequest {
     return buffer;
   }
 
+  #write(target: Uint8Array, at: number): number {
+    let position = writeModelSpec(target, writeFieldHead(target, at, requestTags.modelSpec, this.#specSize), this.#spec);
+    for (let i = 0; i < this.#names.length; i++) {
+      const name = this.#names[i] as string;
+      position = writeFieldHead(target, position, requestTags.input, this.#entrySize(i));
+      position = writeTextField(target, position, entryTags.key, name, textSize(name));
+      position = writeFieldHead(target, position, entryTags.value, this.#sizes[i] as number);
+      position = this.#writeTensor(i, target, position);
+    }
+    for (const name of this.#outputFilter) position = writeTextField(target, position, requestTags.outputFilter, name, textSize(name));
+    if (position - at !== this.length) throw changedError("the model or the output filter", this.length, position - at);
+    return position - at;
+  }
+
+  #writeTensor(index: number, target: Uint8Array, at: number): number {
+    const size = this.#sizes[index] as number;
+    let end: number;
+    try {
+      end = encodeTensor(this.#tensors[index] as AnyTensor, target, at);
+    } catch (cause) {
+      throw changedError(this.#inputText(index), size, "what does not fit", cause);
+    }
+    if (end - at !== size) throw changedError(this.#inputText(index), size, end - at);
+    return end;
+  }
+
+  #inputText(index: number): string {
+    return `input ${quotedName(this.#names[index] as string)}`;
+  }
+
   #entrySize(index: number): number {
     return fieldSize(textSize(this.#names[index] as string)) + fieldSize(this.#sizes[index] as number);
   }
+}
+
+function changedError(what: string, size: number, got: number | string, cause?: unknown): TensorError {
+  return new TensorError(`${what} changed before the call settled: expected ${size} bytes, got ${got}`, { cause });
 }
 
 function specSize({ name, version, signatureName, versionLabel }: ModelSpec): number {
@@ -158,7 +188,7 @@ function readOutput(reader: WireReader, outputs: Record<string, AnyTensor>, budg
     else addRange(values, reader.position, end);
     reader.position = end;
   }
-  outputs[name] = decodeTensor(mergedReader(reader.bytes, values), `output "${name}"`, budget);
+  outputs[name] = decodeTensor(mergedReader(reader.bytes, values), `output ${quotedName(name)}`, budget);
 }
 
 /** Reads several parts of one message, which protobuf defines as reading them one after the other. */

@@ -37,6 +37,40 @@ describe("EncodedPredictRequest", () => {
   });
 });
 
+describe("EncodedPredictRequest rejects", () => {
+  const bytes = (length: number) => new Uint8Array(length);
+
+  it.each([
+    ["longer", [bytes(9)]],
+    ["shorter", [bytes(0)]],
+    ["more than there were", [bytes(1), bytes(1)]],
+  ])("an input whose strings became %s, also where the next one makes up for it, and keeps the error", (_, values) => {
+    const x = tensor("string", [1], [bytes(2)]);
+    const request = new EncodedPredictRequest({ name: "m" }, { w: tensor("float32", [], [1]), x, y: tensor("uint8", [20], bytes(20)) });
+    x.values.splice(0, 1, ...values);
+    const thrown = expect.objectContaining({
+      name: "TensorError",
+      message: expect.stringMatching(/^input "x" changed .*: expected 12 bytes/),
+    });
+    expect(() => request.toBuffer()).toThrow(thrown);
+    expect(request.failure).toEqual(thrown);
+  });
+
+  it("a model that became another one", () => {
+    const spec = { name: "m" };
+    const request = new EncodedPredictRequest(spec, {});
+    spec.name = "longer";
+    expect(() => request.toBuffer()).toThrow(/^the model or the output filter changed .*: expected 5 bytes, got 10$/);
+  });
+
+  it("without repeating a long name whole", () => {
+    const x = tensor("string", [1], ["a"]);
+    const request = new EncodedPredictRequest({ name: "m" }, { ["x".repeat(1e6)]: x });
+    x.values[0] = bytes(0);
+    expect(() => request.toBuffer()).toThrow(/^input "x{100}\.\.\." \(1000000 characters\) changed/);
+  });
+});
+
 describe("decodePredictResponse", () => {
   const y = { dtype: 1, tensorShape: { dim: [{ size: 2 }] }, floatVal: [1, 2] };
   const other = { ...y, floatVal: [3, 4] };
@@ -93,6 +127,17 @@ describe("decodePredictResponse", () => {
       .replace("aaaaaaaaa", "__proto__");
     const { outputs } = decodePredictResponse(Buffer.from(bytes, "latin1"));
     expect(Object.keys(outputs)).toEqual(["__proto__"]);
+  });
+
+  it.each([
+    ["a", 100, "a".repeat(100)],
+    ["a", 101, `${"a".repeat(100)}..." (101 characters)`],
+    ["é", 1e6, `${"é".repeat(100)}..." (1000000 characters)`],
+  ])("names an output it rejects, cutting long names: %s x %i", (letter, length, named) => {
+    const bytes = encode({ outputs: { [letter.repeat(length)]: { dtype: 20 } } });
+    expect(() => decodePredictResponse(bytes)).toThrow(
+      `output "${named}${length > 100 ? "" : '"'}: expected a dtype that tensors can have, got resource`,
+    );
   });
 
   it.each([

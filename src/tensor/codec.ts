@@ -20,14 +20,22 @@ type NumericValues = InstanceType<(typeof dtypes)[NumericDType]["array"]>;
  */
 export const maxExpansionBytes = 64 * 1024 * 1024;
 
-/** What is left of {@link maxExpansionBytes}; the tensors of one message share one. */
+/**
+ * How many strings the tensors of one message may hold: as many as short lists may grow to, by the 8 bytes of a reference.
+ *
+ * One of a single byte takes 3 bytes on the wire and 220 in memory, nearly all of it for the object and its own buffer (Node 20).
+ */
+export const maxStrings = maxExpansionBytes / 8;
+
+/** What is left of {@link maxExpansionBytes} and {@link maxStrings}; the tensors of one message share one. */
 export interface ExpansionBudget {
   left: number;
+  strings: number;
 }
 
 /** The budget of a new message. */
 export function expansionBudget(): ExpansionBudget {
-  return { left: maxExpansionBytes };
+  return { left: maxExpansionBytes, strings: maxStrings };
 }
 
 const hostIsLittleEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
@@ -100,7 +108,7 @@ function valuesSize(source: AnyTensor): number {
  * @param reader - At the start of the message, ending with it; the message may lie anywhere in a larger one. It is at the end afterwards.
  * @param what - What errors call the tensor, such as `output "y"`.
  * @throws FormatError if the bytes are no protobuf message; TensorError where TensorFlow refuses it, for dtypes without a tensor here, and
- * where short lists would grow beyond the budget. Nothing large is allocated before.
+ * where short lists or the number of strings would go beyond the budget. Nothing large is allocated before.
  */
 export function decodeTensor(reader: WireReader, what: string, budget: ExpansionBudget): AnyTensor {
   let wireDType = 0;
@@ -138,6 +146,7 @@ export function decodeTensor(reader: WireReader, what: string, budget: Expansion
   const { end } = reader;
   reader.position = hasContent ? contentStart : listStart;
   if (hasContent) reader.end = contentEnd;
+  if (dtype === "string") takeStrings(count, budget, subject);
   let values: NumericValues | Uint8Array[];
   if (dtype === "string") values = hasContent ? splitStrings(reader, count, subject) : readStrings(reader, count, budget, subject);
   else values = hasContent ? readContent(reader, dtype, count, subject) : readList(reader, dtype, count, budget, subject);
@@ -371,6 +380,15 @@ function wrapNibbles(values: NumericValues, dtype: NumericDType): NumericValues 
   if (dtype === "int4") for (let i = 0; i < values.length; i++) values[i] = ((values[i] as number) << 28) >> 28;
   if (dtype === "uint4") for (let i = 0; i < values.length; i++) values[i] = (values[i] as number) & 15;
   return values;
+}
+
+function takeStrings(count: number, budget: ExpansionBudget, subject: () => string): void {
+  if (count > budget.strings) {
+    throw new TensorError(
+      `${subject()}: expected at most ${maxStrings} strings in one message, got ${maxStrings - budget.strings + count}`,
+    );
+  }
+  budget.strings -= count;
 }
 
 const noBytes = new Uint8Array(0);

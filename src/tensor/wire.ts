@@ -223,6 +223,17 @@ export function writeTextField(target: Uint8Array, at: number, tag: number, text
   return position + size;
 }
 
+/** How much of a name an error repeats; those of real models are shorter. */
+const maxNameChars = 100;
+
+/** A name in quotes as it stands in errors: whoever sends the message may have made it megabytes long. */
+export function quotedName(name: string): string {
+  if (name.length <= maxNameChars) return `"${name}"`;
+  // Cut by way of bytes: a slice alone would keep the whole name alive.
+  const start = Buffer.from(name.slice(0, maxNameChars)).toString();
+  return `"${start}..." (${name.length} characters)`;
+}
+
 /** Write tag and length of a length-delimited field; returns where its bytes begin. */
 export function writeFieldHead(target: Uint8Array, at: number, tag: number, length: number): number {
   target[at] = tag;

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { TensorProto } from "../../gen/tensorflow/core/framework/tensor.js";
 import { isServingError } from "../../src/errors.js";
-import { decodeTensor, encodedTensorSize, encodeTensor, expansionBudget, maxExpansionBytes } from "../../src/tensor/codec.js";
+import { decodeTensor, encodedTensorSize, encodeTensor, expansionBudget, maxExpansionBytes, maxStrings } from "../../src/tensor/codec.js";
 import { dtypeToWire } from "../../src/tensor/dtype.js";
 import type { AnyTensor } from "../../src/tensor/tensor.js";
 import { tensor } from "../../src/tensor/tensor.js";
@@ -85,6 +85,17 @@ describe("decodeTensor and TensorFlow's own decoder", () => {
 });
 
 describe("decodeTensor rejects", () => {
+  it("more strings than one message may hold, before looking for them", () => {
+    const strings = (size: number) =>
+      TensorProto.encode(TensorProto.fromPartial({ dtype: 7, tensorShape: { dim: [{ size }] }, stringVal: [Uint8Array.of(1)] })).finish();
+    expect(() => decode(strings(maxStrings + 1))).toThrow(
+      'output "y": string [8388609]: expected at most 8388608 strings in one message, got 8388609',
+    );
+    const budget = expansionBudget();
+    decodeTensor(new WireReader(strings(1)), "first", budget);
+    expect(() => decodeTensor(new WireReader(strings(maxStrings)), "second", budget)).toThrow(/^second: .*, got 8388609$/);
+  });
+
   it("a short list that would grow beyond the budget, before allocating", () => {
     const proto = TensorProto.fromPartial({ dtype: 1, tensorShape: { dim: [{ size: 1e15 }] }, floatVal: [1] });
     expect(() => decode(TensorProto.encode(proto).finish())).toThrow(/output "y": float32 \[1000000000000000\]/);

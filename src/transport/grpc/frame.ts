@@ -11,6 +11,8 @@ export interface LazyMessage {
   readonly length: number;
   /** Write the whole message into `target`, starting at `at`; gives back the number of bytes. */
   copy(target: Uint8Array, at: number): number;
+  /** What `copy` threw: grpc-js ends the call then, but keeps the error to itself. */
+  readonly failure?: unknown;
 }
 
 /** Whether grpc-js takes lazy messages; not before the check has shown it. */
@@ -38,6 +40,11 @@ export function framed(message: LazyMessage): Buffer {
   const buffer = Buffer.allocUnsafe(message.length);
   message.copy(buffer, 0);
   return buffer;
+}
+
+/** The message that {@link framed} handed out as it is; nothing for a real Buffer, which need not be kept. */
+export function lazyMessage(request: Buffer): LazyMessage | undefined {
+  return Buffer.isBuffer(request) ? undefined : request;
 }
 
 /** The piece of grpc-js that frames messages, as far as the check needs it. */

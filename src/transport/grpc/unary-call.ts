@@ -5,6 +5,7 @@ import { isServingError, tensorErrorOf } from "../../errors.js";
 import type { CallMetadata, TransportCallOptions } from "../transport.js";
 import { metadataToGrpc } from "./call-metadata.js";
 import { type GrpcCallContext, localRpcError, rpcErrorFromStatus } from "./error.js";
+import { lazyMessage } from "./frame.js";
 import type { RunningCall, RunningCalls } from "./running-calls.js";
 
 /** What a call needs from its channel. */
@@ -50,7 +51,8 @@ function sent<Result>(
   return new Promise((resolve, reject) => {
     signal?.throwIfAborted();
     const headers = metadataToGrpc(metadata);
-    const request = encode();
+    const request = encoded(encode, context);
+    const lazy = lazyMessage(request);
     const remainingMs = deadline - performance.now();
     if (remainingMs < minRemainingMs) throw deadlineExceeded(context, passedBeforeSending);
     if (closed) throw localRpcError("CANCELLED", "the transport is closed", context);
@@ -58,8 +60,8 @@ function sent<Result>(
     const isConnected = connection.getConnectivityState(false) === connectivityState.READY;
     if (isConnected) headers.set("grpc-timeout", timeoutText(remainingMs));
     const grpcDeadline = isConnected ? Number.POSITIVE_INFINITY : Date.now() + remainingMs;
-    const call = connection.createCall(path, grpcDeadline, undefined, null, undefined);
-    const cancel = () => call.cancelWithStatus(status.CANCELLED, "cancelled by the client");
+    let call: ReturnType<Channel["createCall"]> | undefined;
+    const cancel = () => call?.cancelWithStatus(status.CANCELLED, "cancelled by the client");
     const underWay: RunningCall = {
       deadline: isConnected ? deadline : Number.POSITIVE_INFINITY,
       cancel,
@@ -76,25 +78,48 @@ function sent<Result>(
       });
     let response: Uint8Array | undefined;
     running.add(underWay);
-    call.start(headers, {
-      onReceiveMetadata() {},
-      onReceiveMessage(message: Buffer) {
-        response = message;
-      },
-      onReceiveStatus(result) {
-        running.delete(underWay);
-        release?.();
-        try {
-          resolve(resultOf(result, response, decode, context));
-        } catch (error) {
-          reject(error);
-        }
-      },
-    });
-    call.sendMessageWithContext({}, request);
-    call.startRead();
-    call.halfClose();
+    try {
+      call = connection.createCall(path, grpcDeadline, undefined, null, undefined);
+      call.start(headers, {
+        onReceiveMetadata() {},
+        onReceiveMessage(message: Buffer) {
+          response = message;
+        },
+        onReceiveStatus(result) {
+          running.delete(underWay);
+          release?.();
+          try {
+            if (lazy?.failure !== undefined) throw requestError(lazy.failure, context);
+            resolve(resultOf(result, response, decode, context));
+          } catch (error) {
+            reject(error);
+          }
+        },
+      });
+      call.sendMessageWithContext({}, request);
+      call.startRead();
+      call.halfClose();
+    } catch (cause) {
+      running.delete(underWay);
+      release?.();
+      reject(rpcErrorFromStatus(cause, context));
+      // Some of it may be on its way.
+      cancel();
+    }
   });
+}
+
+function encoded(encode: () => Buffer, context: GrpcCallContext): Buffer {
+  try {
+    return encode();
+  } catch (error) {
+    throw requestError(error, context);
+  }
+}
+
+/** The caller's mistake in a request; one in an input names the call, too. */
+function requestError(error: unknown, context: GrpcCallContext): unknown {
+  return isServingError(error, "TensorError") ? tensorErrorOf(context, error) : error;
 }
 
 /** What a finished call answered, or its error. */

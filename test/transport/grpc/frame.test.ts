@@ -28,14 +28,17 @@ describe("a tensor on its way", () => {
   });
 
   it.each([
-    ["grows", "longer than before"],
-    ["shrinks", ""],
-  ])("fails the call if it %s before it is sent, and only that call", async (_, text) => {
+    ["grows", "longer than before", "what does not fit"],
+    ["shrinks", "", "10"],
+  ])("fails the call by its name if it %s before it is sent, and only that call", async (_, text, got) => {
     const x = tensor("string", [1], ["before"]);
     const options = () => ({ deadline: performance.now() + 5000 });
     const call = transport.predict({ name: "echo" }, { x }, options());
     x.values[0] = new TextEncoder().encode(text);
-    await expect(call).rejects.toMatchObject({ name: "RpcError" });
+    await expect(call).rejects.toMatchObject({
+      name: "TensorError",
+      message: `INVALID_ARGUMENT: predict echo: input "x" changed before the call settled: expected 16 bytes, got ${got}`,
+    });
     const { outputs } = await transport.predict({ name: "echo" }, { x }, options());
     expect(outputs["y"]?.as("string").strings()).toEqual([text]);
   });

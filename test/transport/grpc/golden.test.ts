@@ -259,7 +259,7 @@ describe.each(Object.entries(groups))("recorded exchanges of %s", (file, counts)
       received = request;
       return answer;
     });
-    client = new PredictionClient(server.target);
+    client = new PredictionClient(server.target, { retry: false });
   });
   afterAll(async () => {
     await client.close();
