@@ -33,10 +33,12 @@ import {
 import type { ModelSpec } from "../model-spec.js";
 import { dtypeFromWire } from "../tensor/dtype.js";
 import type { AnyTensor } from "../tensor/tensor.js";
+import type { CallGate, GatedCall } from "./call-gate.js";
 import { classify, multiInference, regress } from "./inference-service.js";
 import type { ModelManager } from "./model-manager.js";
 import { modelMetadata, predict, type SentInput } from "./predict-service.js";
 import { failureOf, refusal } from "./refusal.js";
+import { type ServerMethod, type ServerRequest, serverRequest } from "./request-log.js";
 
 /** The real server cuts messages here and says so. */
 const maxMessageBytes = 1024;
@@ -51,19 +53,51 @@ const channelOptions = {
   "grpc-node.flow_control_window": 16 * 1024 * 1024,
 };
 
-/** A gRPC server that answers for the models, not yet bound. */
-export function createGrpcServer(manager: ModelManager): Server {
+/** One method of the services: its wire form, and what answers it. */
+interface Rpc<Request, Response> {
+  readonly definition: {
+    readonly path: string;
+    readonly requestDeserialize: (bytes: Buffer) => Request;
+    readonly responseSerialize: (response: Response) => Buffer;
+  };
+  readonly method: ServerMethod;
+  /** The model that a request names. */
+  readonly spec: (request: Request) => ModelSpecProto | undefined;
+  readonly answer: (request: Request, deadline: number) => Promise<Response>;
+}
+
+/**
+ * A gRPC server that answers for the models, without a port.
+ *
+ * @param cutPeer - Destroys the connection of a peer, named as grpc-js names it.
+ */
+export function createGrpcServer(manager: ModelManager, gate: CallGate, cutPeer: (peer: string) => void): Server {
   const server = new Server(channelOptions);
-  server.addService(PredictionServiceService, {
-    predict: unary((request: PredictRequest, deadline) => answerPredict(manager, request, deadline)),
-    classify: unary((request: ClassificationRequest, deadline) => answerClassify(manager, request, deadline)),
-    regress: unary((request: RegressionRequest, deadline) => answerRegress(manager, request, deadline)),
-    multiInference: unary((request: MultiInferenceRequest, deadline) => answerMultiInference(manager, request, deadline)),
-    getModelMetadata: unary(async (request: GetModelMetadataRequest) => answerMetadata(manager, request)),
+  function add<Request, Response>(rpc: Rpc<Request, Response>): void {
+    const { path, requestDeserialize, responseSerialize } = rpc.definition;
+    // Ready bytes are those of a fault.
+    const serialize = (response: Response | Buffer) => (Buffer.isBuffer(response) ? response : responseSerialize(response));
+    server.register(path, unary({ rpc, serialize, gate, cutPeer }), serialize, requestDeserialize, "unary");
+  }
+  const { predict, classify, regress, multiInference, getModelMetadata } = PredictionServiceService;
+  const { getModelStatus, handleReloadConfigRequest } = ModelServiceService;
+  const spec = (request: { readonly modelSpec?: ModelSpecProto | undefined }) => request.modelSpec;
+  add({ definition: predict, method: "predict", spec, answer: (request, deadline) => answerPredict(manager, request, deadline) });
+  add({ definition: classify, method: "classify", spec, answer: (request, deadline) => answerClassify(manager, request, deadline) });
+  add({ definition: regress, method: "regress", spec, answer: (request, deadline) => answerRegress(manager, request, deadline) });
+  add({
+    definition: multiInference,
+    method: "multiInference",
+    spec: (request) => request.tasks[0]?.modelSpec,
+    answer: (request, deadline) => answerMultiInference(manager, request, deadline),
   });
-  server.addService(ModelServiceService, {
-    getModelStatus: unary(async (request: GetModelStatusRequest) => answerStatus(manager, request)),
-    handleReloadConfigRequest: unary((request: ReloadConfigRequest) => answerReload(manager, request)),
+  add({ definition: getModelMetadata, method: "getModelMetadata", spec, answer: async (request) => answerMetadata(manager, request) });
+  add({ definition: getModelStatus, method: "getModelStatus", spec, answer: async (request) => answerStatus(manager, request) });
+  add({
+    definition: handleReloadConfigRequest,
+    method: "reloadConfig",
+    spec: () => undefined,
+    answer: (request) => answerReload(manager, request),
   });
   return server;
 }
@@ -183,13 +217,45 @@ function typedField(output: AnyTensor): Partial<TensorProto> | undefined {
   }
 }
 
-function unary<Request, Response>(answer: (request: Request, deadline: number) => Promise<Response>): handleUnaryCall<Request, Response> {
-  return (call: ServerUnaryCall<Request, Response>, callback: sendUnaryData<Response>) => {
-    answer(call.request, deadlineOf(call)).then(
-      (response) => callback(null, response),
+interface UnaryOptions<Request, Response> {
+  readonly rpc: Rpc<Request, Response>;
+  readonly serialize: (response: Response | Buffer) => Buffer;
+  readonly gate: CallGate;
+  readonly cutPeer: (peer: string) => void;
+}
+
+function unary<Request, Response>(options: UnaryOptions<Request, Response>): handleUnaryCall<Request, Response | Buffer> {
+  const { rpc, serialize, gate, cutPeer } = options;
+  return (call: ServerUnaryCall<Request, Response | Buffer>, callback: sendUnaryData<Response | Buffer>) => {
+    const gated: GatedCall<Response | Buffer> = {
+      request: requestOf(rpc, call),
+      answer: () => rpc.answer(call.request, deadlineOf(call)),
+      corrupt: (response) => Buffer.alloc(Math.max(serialize(response).length, 1), 0xff),
+      closeConnection: () => cutPeer(call.getPeer()),
+      isGone: () => call.cancelled,
+      onGone: (run) => {
+        call.once("cancelled", run);
+        return () => call.off("cancelled", run);
+      },
+    };
+    gate.run(gated).then(
+      (response) => {
+        if (response !== undefined) callback(null, response);
+      },
       (error: unknown) => callback(statusOf(error)),
     );
   };
+}
+
+function requestOf<Request, Response>({ method, spec }: Rpc<Request, Response>, call: ServerUnaryCall<Request, unknown>): ServerRequest {
+  const proto = spec(call.request);
+  return serverRequest({
+    transport: "grpc",
+    method,
+    spec: proto === undefined ? undefined : modelSpecFromProto(proto),
+    // Bytes of `-bin` keys become base64, as they were sent; none of the values is a number, as the type says they may be.
+    headers: call.metadata.toHttp2Headers() as Record<string, string | string[]>,
+  });
 }
 
 /** The deadline in milliseconds of `performance.now()`; grpc-js has it in those of `Date.now()`. */

@@ -1,8 +1,10 @@
 /** Entry `tfserving/server`: a model server inside the process, for tests, demos and development. */
+export type { AddedFault, Fault, FaultMatch, Faults } from "./faults.js";
 export { createInMemoryTransport, type InMemoryTransport, type InMemoryTransportOptions } from "./in-memory-transport.js";
 export type { LoadServable, SetVersionState, VersionLabels } from "./model-manager.js";
 export type { ModelMap } from "./model-map.js";
-export { type ModelServer, type ModelServerOptions, startModelServer } from "./model-server.js";
+export { type ModelServer, type ModelServerOptions, type RestartOptions, startModelServer } from "./model-server.js";
+export type { ServerMethod, ServerRequest } from "./request-log.js";
 export {
   type ClassifyExamples,
   type ExampleFeatures,

@@ -1,13 +1,14 @@
 /** The embedded model server: both fronts over one set of models. */
 
-import type { Server as HttpServer } from "node:http";
-import { type AddressInfo, isIPv6 } from "node:net";
-import { type Server as GrpcServer, ServerCredentials } from "@grpc/grpc-js";
+import { isIPv6 } from "node:net";
+import { maxTimerMs } from "../deadline.js";
 import { assertOptionNames, type OptionNames } from "../option-names.js";
-import { createGrpcServer } from "./grpc-service.js";
+import { CallGate } from "./call-gate.js";
+import type { Faults } from "./faults.js";
+import { Fronts } from "./fronts.js";
 import { type LoadServable, ModelManager, type SetVersionState, type VersionLabels } from "./model-manager.js";
 import type { ModelMap } from "./model-map.js";
-import { createRestServer } from "./rest-handler.js";
+import type { ServerRequest } from "./request-log.js";
 
 /** Options of {@link startModelServer}; unknown ones are refused. */
 export interface ModelServerOptions {
@@ -31,6 +32,14 @@ export interface ModelServerOptions {
   readonly restPort?: number;
 }
 
+/** Options of {@link ModelServer.restart}. */
+export interface RestartOptions {
+  /** How long the server stays away, refusing connections. @defaultValue 0 */
+  readonly downMs?: number | undefined;
+}
+
+const restartDefaults = Object.freeze({ downMs: 0 });
+
 /** A running server. It keeps the process alive until it is closed. */
 export interface ModelServer extends AsyncDisposable {
   /** The port gRPC listens on. */
@@ -43,7 +52,26 @@ export interface ModelServer extends AsyncDisposable {
   readonly restTarget: string;
   /** Puts a version into a state for a test, as {@link SetVersionState} says; calls see it at once. */
   readonly setVersionState: SetVersionState;
-  /** Stop listening, wait up to 5 s for running calls, then end what is left. Closing twice is harmless. */
+  /** Faults that calls meet, over gRPC and REST alike. */
+  readonly faults: Faults;
+  /** The latest 1,000 calls of the API, newest last, whatever became of them; the list goes on growing while it is looked at. */
+  readonly requests: readonly ServerRequest[];
+  /**
+   * Answer nothing until {@link ModelServer.resume}, while both ports stay open: new calls wait, running ones run but their answers wait. A
+   * call whose client gives up is forgotten, and `close()` resumes.
+   */
+  pause(): void;
+  /** Answer again, first of all what has waited. */
+  resume(): void;
+  /**
+   * Lose every connection at once, with the calls on it, as in a crash; refuse connections for `downMs`, then listen again on the same
+   * ports. Models, faults, requests and a pause stay.
+   *
+   * @throws TypeError or RangeError if the options are malformed; Error if the server is closed or restarts already; the system's error if
+   * another process has taken a port meanwhile: both ports are closed then, until the next restart.
+   */
+  restart(options?: RestartOptions): Promise<void>;
+  /** Stop listening, wait up to 5 s for running calls, then end what is left. Pauses and delays end at once. Closing twice is harmless. */
   close(): Promise<void>;
 }
 
@@ -51,9 +79,6 @@ const optionNames: OptionNames<ModelServerOptions> = {
   known: { models: true, versionLabels: true, loadServable: true, host: true, grpcPort: true, restPort: true },
   notYet: ["modelConfigFile"],
 };
-
-/** How long `close()` waits for running calls. */
-const closeGraceMs = 5_000;
 
 /** Where clients reach a server that listens on every address. */
 const loopbackOf: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1", "::": "::1" };
@@ -71,61 +96,30 @@ export async function startModelServer(options: ModelServerOptions = {}): Promis
   checkPort("restPort", restPort);
   if (typeof host !== "string" || host === "") throw new TypeError(`host: expected an address such as "127.0.0.1", got ${String(host)}`);
 
-  const grpc = createGrpcServer(manager);
-  const rest = createRestServer(manager);
-  const boundGrpc = await bindGrpc(grpc, `${bracketed(host)}:${grpcPort}`);
-  let boundRest: number;
+  const gate = new CallGate();
+  const fronts = new Fronts(manager, gate, { host, grpcPort, restPort });
   try {
-    boundRest = await listen(rest, host, restPort);
+    await fronts.open();
   } catch (error) {
-    grpc.forceShutdown();
+    await fronts.close();
     throw error;
   }
   const reached = bracketed(loopbackOf[host] ?? host);
-  let closed: Promise<void> | undefined;
-  const close = () => {
-    closed ??= closeBoth(grpc, rest);
-    return closed;
-  };
+  const close = () => fronts.close();
   return {
-    grpcPort: boundGrpc,
-    restPort: boundRest,
-    grpcTarget: `${reached}:${boundGrpc}`,
-    restTarget: `http://${reached}:${boundRest}`,
+    grpcPort: fronts.grpc.number,
+    restPort: fronts.rest.number,
+    grpcTarget: `${reached}:${fronts.grpc.number}`,
+    restTarget: `http://${reached}:${fronts.rest.number}`,
     setVersionState: (model, version, state, error) => manager.setVersionState(model, version, state, error),
+    faults: gate.faults,
+    requests: gate.requests,
+    pause: () => gate.pause(),
+    resume: () => gate.resume(),
+    restart: async (restartOptions = {}) => fronts.restart(downMsFrom(restartOptions)),
     close,
     [Symbol.asyncDispose]: close,
   };
-}
-
-function bindGrpc(server: GrpcServer, address: string): Promise<number> {
-  return new Promise((resolve, reject) => {
-    server.bindAsync(address, ServerCredentials.createInsecure(), (error, port) => (error === null ? resolve(port) : reject(error)));
-  });
-}
-
-function listen(server: HttpServer, host: string, port: number): Promise<number> {
-  return new Promise((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(port, host, () => {
-      server.off("error", reject);
-      resolve((server.address() as AddressInfo).port);
-    });
-  });
-}
-
-async function closeBoth(grpc: GrpcServer, rest: HttpServer): Promise<void> {
-  const ended = Promise.all([
-    new Promise<void>((resolve) => grpc.tryShutdown(() => resolve())),
-    new Promise<void>((resolve) => rest.close(() => resolve())),
-  ]);
-  rest.closeIdleConnections();
-  const timer = setTimeout(() => {
-    grpc.forceShutdown();
-    rest.closeAllConnections();
-  }, closeGraceMs);
-  await ended;
-  clearTimeout(timer);
 }
 
 function bracketed(host: string): string {
@@ -136,4 +130,13 @@ function checkPort(name: string, port: unknown): void {
   if (!Number.isInteger(port) || (port as number) < 0 || (port as number) > 65_535) {
     throw new RangeError(`${name}: expected a port from 0 to 65535, got ${String(port)}`);
   }
+}
+
+function downMsFrom(options: RestartOptions): number {
+  assertOptionNames(options, { known: { downMs: true } });
+  const { downMs = restartDefaults.downMs } = options;
+  if (!(typeof downMs === "number" && downMs >= 0 && downMs <= maxTimerMs)) {
+    throw new RangeError(`downMs: expected a number of milliseconds from 0 to ${maxTimerMs}, got ${String(downMs)}`);
+  }
+  return downMs;
 }

@@ -3,8 +3,9 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Duplex } from "node:stream";
 import { promisify } from "node:util";
 import { gunzip } from "node:zlib";
-import type { StatusCode } from "../errors.js";
+import type { ServingError, StatusCode } from "../errors.js";
 import { type ModelSpec, signatureNameOf } from "../model-spec.js";
+import type { CallGate, GatedCall } from "./call-gate.js";
 import { classify, regress } from "./inference-service.js";
 import { type JsonBody, parseBody } from "./json-body.js";
 import { examplesFromJson } from "./json-examples.js";
@@ -15,6 +16,7 @@ import type { ModelManager } from "./model-manager.js";
 import { findSignature, modelMetadata, run } from "./predict-service.js";
 import type { BinaryString } from "./pretty-json.js";
 import { failureOf, refusal } from "./refusal.js";
+import { serverRequest } from "./request-log.js";
 
 /** `--rest_api_timeout_in_ms` of the real server. */
 const runTimeoutMs = 30_000;
@@ -75,13 +77,17 @@ interface Answer {
 }
 
 /** An HTTP server that answers for the models, not yet listening. */
-export function createRestServer(manager: ModelManager): Server {
+export function createRestServer(manager: ModelManager, gate: CallGate): Server {
   const server = createServer(
     { maxHeaderSize: maxHeaderBytes, requireHostHeader: false, keepAliveTimeout: 0, requestTimeout: 0 },
     (request, response) => {
-      respond(manager, request).then(
-        // A server that is closing ends each connection with the answer to its last request.
-        (answer) => send(response, server.listening ? answer : { ...answer, close: true }),
+      respond(manager, gate, request).then(
+        (answer) => {
+          // Nobody is left to answer.
+          if (answer === undefined) response.destroy();
+          // A server that is closing ends each connection with the answer to its last request.
+          else send(response, server.listening ? answer : { ...answer, close: true });
+        },
         // The connection broke while the body came in: nobody is left to answer.
         () => response.destroy(),
       );
@@ -96,7 +102,7 @@ export function createRestServer(manager: ModelManager): Server {
   return server;
 }
 
-async function respond(manager: ModelManager, request: IncomingMessage): Promise<Answer> {
+async function respond(manager: ModelManager, gate: CallGate, request: IncomingMessage): Promise<Answer | undefined> {
   const { method = "" } = request;
   // A proxy's form of the target, which names the server too.
   const url = (request.url ?? "").replace(/^https?:\/\/[^/]*/i, "");
@@ -110,7 +116,8 @@ async function respond(manager: ModelManager, request: IncomingMessage): Promise
     return { status: allowed ? 200 : 400, type: "text/html; charset=ISO-8859-1", body: "" };
   }
   try {
-    const text = await answerCall(manager, { method, url }, await inflated(request, body));
+    const text = await gate.run(gatedCall(manager, request, callFrom(method, url, await inflated(request, body))));
+    if (text === undefined) return undefined;
     // Only a version beyond int64 has no text.
     return { status: text === "" ? 400 : 200, type: "application/json", body: text };
   } catch (error) {
@@ -119,29 +126,65 @@ async function respond(manager: ModelManager, request: IncomingMessage): Promise
   }
 }
 
-async function answerCall(
-  manager: ModelManager,
-  { method, url }: { method: string; url: string },
-  body: Uint8Array,
-): Promise<BinaryString> {
-  const match = method === "POST" ? postPath.exec(url) : method === "GET" ? getPath.exec(url) : null;
-  const tail = match?.[4];
-  // Capitals match the path but are no verb; `/METADATA` asks for the status.
-  if (match === null || (method === "POST" && tail !== tail?.toLowerCase()))
-    throw refusal("INVALID_ARGUMENT", `Malformed request: ${method} ${url}`);
-  if (match[2] !== undefined && BigInt(match[2]) > maxInt64) return "";
-  const spec = specFrom(match);
-  if (method === "GET") {
-    if (spec.name === "") throw refusal("INVALID_ARGUMENT", "Missing model name in request.");
-    return tail === "/metadata" ? metadataJson(modelMetadata(manager, spec)) : statusJson(manager.statuses(spec));
+/** What a request asks for, before anything is looked up. */
+type RestCall = { readonly spec: ModelSpec } & (
+  | { readonly method: "getModelMetadata" | "getModelStatus" }
+  // An error of the body waits until the call is answered: it is a call all the same.
+  | { readonly method: "predict" | "classify" | "regress"; readonly body: JsonBody | ServingError }
+);
+
+/** @throws ServingError INVALID_ARGUMENT if the path is none of the API. */
+function callFrom(verb: string, url: string, bytes: Uint8Array): RestCall {
+  const match = verb === "POST" ? postPath.exec(url) : verb === "GET" ? getPath.exec(url) : null;
+  if (match !== null) {
+    const tail = match[4];
+    const spec = specFrom(match);
+    // `/METADATA` asks for the status.
+    if (verb === "GET") return { spec, method: tail === "/metadata" ? "getModelMetadata" : "getModelStatus" };
+    // Capitals match the path but are no verb.
+    if (tail === "predict" || tail === "classify" || tail === "regress") return { spec, method: tail, body: bodyOrError(bytes) };
   }
-  const parsed = parseBody(body);
+  throw refusal("INVALID_ARGUMENT", `Malformed request: ${verb} ${url}`);
+}
+
+function bodyOrError(bytes: Uint8Array): JsonBody | ServingError {
+  try {
+    return parseBody(bytes);
+  } catch (error) {
+    return failureOf(error);
+  }
+}
+
+function gatedCall(manager: ModelManager, { headers, socket }: IncomingMessage, call: RestCall): GatedCall<BinaryString> {
+  const signatureName = "body" in call && "signatureName" in call.body ? call.body.signatureName : undefined;
+  return {
+    request: serverRequest({ transport: "rest", method: call.method, spec: { ...call.spec, signatureName }, headers }),
+    answer: () => answerCall(manager, call),
+    corrupt: (text) => "\xff".repeat(text.length),
+    closeConnection: () => socket.destroy(),
+    isGone: () => socket.destroyed,
+    onGone: (run) => {
+      socket.once("close", run);
+      return () => socket.off("close", run);
+    },
+  };
+}
+
+async function answerCall(manager: ModelManager, call: RestCall): Promise<BinaryString> {
+  const { spec } = call;
+  if (spec.version !== undefined && spec.version > maxInt64) return "";
+  if (!("body" in call)) {
+    if (spec.name === "") throw refusal("INVALID_ARGUMENT", "Missing model name in request.");
+    return call.method === "getModelMetadata" ? metadataJson(modelMetadata(manager, spec)) : statusJson(manager.statuses(spec));
+  }
+  const { method, body } = call;
+  if (body instanceof Error) throw body;
   const deadline = performance.now() + runTimeoutMs;
-  if (tail === "predict") return predict(manager, spec, parsed, deadline);
+  if (method === "predict") return predict(manager, spec, body, deadline);
   // All of the JSON is read before the model is looked up.
-  const sent = { ...examplesFromJson(parsed), deadline };
-  const asked = { ...spec, signatureName: parsed.signatureName };
-  return tail === "classify"
+  const sent = { ...examplesFromJson(body), deadline };
+  const asked = { ...spec, signatureName: body.signatureName };
+  return method === "classify"
     ? classifyJson((await classify(manager, asked, sent)).results)
     : regressJson((await regress(manager, asked, sent)).results);
 }

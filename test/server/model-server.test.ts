@@ -1,7 +1,9 @@
 import { networkInterfaces } from "node:os";
 import { describe, expect, it } from "vitest";
+import { PredictionClient } from "../../src/client/prediction-client.js";
 import { type ModelServer, type ModelServerOptions, type Servable, servable, startModelServer } from "../../src/server/index.js";
 import { tensor } from "../../src/tensor/tensor.js";
+import { heldModel } from "./both-fronts.js";
 import { goldenModels, halfPlusTwo } from "./golden-models.js";
 import { rawHttp } from "./raw-http.js";
 
@@ -78,6 +80,35 @@ describe("startModelServer", () => {
     release();
     expect(await answer).toContain("2.5");
     await closed;
+  });
+
+  it("answers running gRPC calls before it is closed, and takes no more", async () => {
+    const held = heldModel();
+    const server = await startModelServer({ models: { held: held.model } });
+    const client = new PredictionClient(server.grpcTarget, { retry: false });
+    const call = client.predict("held", [1]);
+    await expect.poll(() => held.runs()).toBe(1);
+    const closed = server.close();
+    await expect(client.getModelStatus("held")).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    held.release();
+    expect((await call).outputs).toHaveProperty("y");
+    await Promise.all([closed, client.close()]);
+  });
+
+  it.each(["localhost", "0.0.0.0"])("listens on %s", async (host) => {
+    await withServer({ models, host }, async (server) => {
+      for (const target of [server.grpcTarget, server.restTarget]) {
+        const client = new PredictionClient(target, { retry: false });
+        expect(await client.getModelStatus("half_plus_two")).toMatchObject([{ version: 1n }]);
+        await client.close();
+      }
+    });
+  });
+
+  it("passes the system's error on when the gRPC port is taken", async () => {
+    await withServer({ models }, async ({ grpcPort }) => {
+      await expect(startModelServer({ models, grpcPort })).rejects.toMatchObject({ code: "EADDRINUSE", port: grpcPort });
+    });
   });
 
   it("frees the gRPC port when the REST port is taken", async () => {

@@ -1,0 +1,94 @@
+/** What every call of the embedded server goes through, whichever port it came to: the log, pauses and faults. */
+import { defaultFaultMessage, FaultList } from "./faults.js";
+import { refusal } from "./refusal.js";
+import { logRequest, type ServerRequest } from "./request-log.js";
+
+/** A call as a front hands it over. */
+export interface GatedCall<Answer> {
+  readonly request: ServerRequest;
+  /** Runs what was asked for. */
+  answer(): Promise<Answer>;
+  /** An answer of the same size that no decoder takes. */
+  corrupt(answer: Answer): Answer;
+  /** Destroys the connection the call came on. */
+  closeConnection(): void;
+  /** Whether nobody waits for the answer any more. */
+  isGone(): boolean;
+  /** Runs something when nobody waits any more, unless what comes back is called before. */
+  onGone(run: () => void): () => void;
+}
+
+/** Ends the wait of a call. */
+type EndWait = () => void;
+
+/** The way of all calls of one server. */
+export class CallGate {
+  readonly faults = new FaultList();
+  /** The latest calls, newest last. */
+  readonly requests: ServerRequest[] = [];
+  readonly #held = new Set<EndWait>();
+  readonly #delayed = new Set<EndWait>();
+  #isPaused = false;
+  #isClosing = false;
+
+  /** Holds the answers of all calls, those that run included. */
+  pause(): void {
+    this.#isPaused = !this.#isClosing;
+  }
+
+  /** Lets the held calls go on. */
+  resume(): void {
+    this.#isPaused = false;
+    for (const end of this.#held) end();
+  }
+
+  /** Holds and delays nothing any more, so that a server that closes answers what waits here. */
+  close(): void {
+    this.#isClosing = true;
+    this.resume();
+    for (const end of this.#delayed) end();
+  }
+
+  /** The answer to a call, or nothing where nobody is left to take one. */
+  async run<Answer>(call: GatedCall<Answer>): Promise<Answer | undefined> {
+    logRequest(this.requests, call.request);
+    if (this.#isPaused) await this.#wait(this.#held, call);
+    const answered = this.#answer(call);
+    // A pause that came meanwhile holds errors as it holds answers.
+    await answered.catch(() => undefined);
+    if (this.#isPaused) await this.#wait(this.#held, call);
+    return answered;
+  }
+
+  async #answer<Answer>(call: GatedCall<Answer>): Promise<Answer | undefined> {
+    if (call.isGone()) return undefined;
+    const fault = this.faults.strike(call.request);
+    if (fault === undefined) return call.answer();
+    if (fault.delayMs !== undefined && !this.#isClosing) await this.#wait(this.#delayed, call, fault.delayMs);
+    if (fault.closeConnection && this.#isPaused) await this.#wait(this.#held, call);
+    if (call.isGone()) return undefined;
+    if (fault.code !== undefined) throw refusal(fault.code, fault.message ?? defaultFaultMessage);
+    if (fault.closeConnection) {
+      call.closeConnection();
+      return undefined;
+    }
+    const answer = await call.answer();
+    return fault.corrupt ? call.corrupt(answer) : answer;
+  }
+
+  /** Resolves when the wait is ended, its time is up or nobody waits for the call any more. */
+  #wait<Answer>(waiting: Set<EndWait>, call: GatedCall<Answer>, delayMs?: number): Promise<void> {
+    if (call.isGone()) return Promise.resolve();
+    return new Promise((resolve) => {
+      const end = () => {
+        waiting.delete(end);
+        clearTimeout(timer);
+        stopListening();
+        resolve();
+      };
+      waiting.add(end);
+      const stopListening = call.onGone(end);
+      const timer = delayMs === undefined ? undefined : setTimeout(end, delayMs);
+    });
+  }
+}
