@@ -18,6 +18,8 @@ const sharing = [
   "src/index.ts",
   "src/example.ts",
   "src/server/index.ts",
+  "src/middleware/balancer.ts",
+  "src/middleware/resolve-name.ts",
   "src/transport/grpc/transport.ts",
   "src/transport/grpc/generated-calls.ts",
   "src/transport/rest/transport.ts",

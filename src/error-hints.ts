@@ -18,8 +18,15 @@ export interface KnownFailure {
   readonly code?: StatusCode;
   /** Cause, and what the caller can do. */
   readonly hint: string;
-  /** Whether the same call may succeed when it is sent again. @defaultValue true for `UNAVAILABLE`, false for other codes */
-  readonly retryable?: boolean;
+  /**
+   * Whether the same call may succeed when it is sent again; `"once"` where the call itself may be the cause, so that two such failures
+   * are enough.
+   *
+   * @defaultValue true for `UNAVAILABLE`, false for other codes
+   */
+  readonly retryable?: boolean | "once";
+  /** Whether the way to the server failed, rather than the server refusing the call. @defaultValue false */
+  readonly connection?: true;
 }
 
 const noSignature = "the model has no signature of this name: getModelMetadata lists those it has; signatureName chooses one";
@@ -32,6 +39,8 @@ const wrongKind =
 const noJsonForm = "REST's JSON has no form for this dtype: use gRPC (port 8500 by default)";
 const behindProxy =
   "a proxy answered, not the model server: the server behind it is down, or still loads its models and has no open port yet";
+const tooManyPings =
+  "the server ended the connection, normally because of keepalive pings less than 5 minutes apart: leave keepaliveMs at its default, or lower grpc.http2.min_ping_interval_without_data_ms in --grpc_channel_arguments";
 const proxyRefuses = "a proxy refused the caller, as TensorFlow Serving itself never does: pass the credentials it wants as metadata";
 const tooSlow =
   "raise timeoutMs, or look at the server's load: the first calls after a model has loaded are slow unless it has warm-up records";
@@ -203,7 +212,7 @@ export const knownFailures: readonly KnownFailure[] = [
   {
     texts: ["Tensors with name '<name>' from different tasks have different shapes"],
     code: "FAILED_PRECONDITION",
-    retryable: true,
+    retryable: "once",
     hint: "the server batched this call with another caller's of another shape: try again, send equal shapes, or set pad_variable_length_inputs in --batching_parameters_file",
   },
   {
@@ -227,14 +236,23 @@ export const knownFailures: readonly KnownFailure[] = [
     hint: "the message is over a size limit: that of maxResponseBytes where it is set, else normally that of a proxy, for the server's own is 2 GiB: raise it, or send fewer rows",
   },
   {
-    texts: ["Too many pings", "Bandwidth exhausted or memory limit exceeded"],
-    hint: "the server ended the connection, normally because of keepalive pings less than 5 minutes apart: leave keepaliveMs at its default, or lower grpc.http2.min_ping_interval_without_data_ms in --grpc_channel_arguments",
+    texts: ["the client's queue is full: <load>"],
+    code: "RESOURCE_EXHAUSTED",
+    hint: "more calls wait for this server than concurrency.maxQueued allows: send fewer at once, raise it or concurrency.maxInFlight, or give the server more threads (--grpc_max_threads) or replicas",
   },
+  {
+    texts: ["waited <time> ms in the client's queue: <load>"],
+    code: "RESOURCE_EXHAUSTED",
+    hint: "the call's turn did not come within concurrency.queueTimeoutMs: raise it or concurrency.maxInFlight, send fewer at once, or give the server more threads (--grpc_max_threads) or replicas",
+  },
+  { texts: ["Too many pings"], code: "UNAVAILABLE", retryable: "once", hint: tooManyPings },
+  { texts: ["Bandwidth exhausted or memory limit exceeded"], code: "RESOURCE_EXHAUSTED", hint: tooManyPings },
 
   // Time.
   {
     texts: ["Deadline exceeded after <time>Waiting for LB pick"],
     code: "DEADLINE_EXCEEDED",
+    connection: true,
     hint: "no connection was there in time: check host, port (8500 by default) and firewalls; a server that hangs while it starts looks the same",
   },
   {
@@ -247,9 +265,10 @@ export const knownFailures: readonly KnownFailure[] = [
       "the deadline passed before the call was sent",
       "time ran out while loading the transport",
       "time ran out while waiting for the model's signature",
+      "time ran out while waiting for the addresses of <name>",
     ],
     code: "DEADLINE_EXCEEDED",
-    hint: "time was up before the call was sent: timeoutMs also covers loading the transport, connecting, looking up the signature and a metadata function",
+    hint: "time was up before the call was sent: timeoutMs also covers loading the transport, resolving names, connecting, waiting in the client's queue, looking up the signature and a metadata function",
   },
   {
     texts: [
@@ -294,37 +313,45 @@ export const knownFailures: readonly KnownFailure[] = [
   {
     texts: ["...ECONNREFUSED"],
     code: "UNAVAILABLE",
+    connection: true,
     hint: "nothing listens there: TensorFlow Serving opens its ports only after all models have loaded (gRPC 8500; REST 8501, off without --rest_api_port); waitForModel waits for it",
   },
   {
     texts: ["...connect ENOENT <path>", "...connect EACCES <path>"],
     code: "UNAVAILABLE",
+    connection: true,
     hint: "no socket that this process may open is at the path: compare it with --grpc_socket_path",
   },
   {
     texts: ["Name resolution failed", "...ENOTFOUND", "...EAI_AGAIN"],
     code: "UNAVAILABLE",
+    connection: true,
     hint: "the host name has no address here: check its spelling, and DNS or the container network",
   },
   {
     texts: ["...ETIMEDOUT", "...EHOSTUNREACH", "...ENETUNREACH", "...Connect Timeout Error"],
     code: "UNAVAILABLE",
+    connection: true,
     hint: "the host cannot be reached: check the address, routes and firewalls",
   },
   {
     texts: ["No connection established. Last error: Protocol error"],
     code: "UNAVAILABLE",
     retryable: false,
+    connection: true,
     hint: "the port answers, but not in gRPC: is it the REST port (8501 by default)? gRPC is 8500; for REST use an http:// target",
   },
   {
     texts: ["No connection established"],
     code: "UNAVAILABLE",
+    connection: true,
     hint: "the port closes connections before they are up: it expects TLS, which this client does not speak, is not gRPC's, or belongs to a proxy whose server still loads",
   },
   {
     texts: ["Connection dropped", "Socket closed", "enter idle", "other side closed", "...ECONNRESET", "...EPIPE"],
     code: "UNAVAILABLE",
+    retryable: "once",
+    connection: true,
     hint: "the connection was lost: the server stopped, crashed (an input of wrong rank can do that: look at its log before sending the same again) or expects TLS, which this client does not speak",
   },
   {
@@ -335,17 +362,19 @@ export const knownFailures: readonly KnownFailure[] = [
   {
     texts: ["the answer is not HTTP/1.1"],
     code: "INTERNAL",
+    connection: true,
     hint: "the port does not speak plain HTTP: is it gRPC's (8500 by default) or a TLS port? REST is 8501 and never TLS; for gRPC use a grpc:// target",
   },
   {
-    texts: [
-      "HTTP 502 ",
-      "HTTP 503 ",
-      "HTTP 504 ",
-      "Received HTTP status code 502",
-      "Received HTTP status code 503",
-      "Received HTTP status code 504",
-    ],
+    texts: ["HTTP 502 ", "Received HTTP status code 502"],
+    code: "UNAVAILABLE",
+    retryable: "once",
+    connection: true,
+    hint: behindProxy,
+  },
+  {
+    texts: ["HTTP 503 ", "HTTP 504 ", "Received HTTP status code 503", "Received HTTP status code 504"],
+    connection: true,
     hint: behindProxy,
   },
   {

@@ -114,9 +114,10 @@ export class RpcError extends ServingError {
   constructor(options: RpcErrorOptions) {
     const { code, serverMessage } = options;
     const known = knownFailure(serverMessage, [code]);
+    const again = known?.retryable ?? code === "UNAVAILABLE";
     super(`${code}: ${formatCall(options.method, options.modelSpec)}: ${serverMessage}`, {
       ...options,
-      retryable: options.retryable ?? known?.retryable ?? code === "UNAVAILABLE",
+      retryable: options.retryable ?? again !== false,
       hint: options.hint ?? known?.hint,
     });
     if (options.modelSpec !== undefined) this.modelSpec = ownModelSpec(options.modelSpec);

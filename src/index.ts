@@ -35,6 +35,9 @@ export {
 } from "./errors.js";
 export type { Example, Feature } from "./example-codec.js";
 export type { ExampleLike, FeatureRecord, FeatureValue } from "./example-values.js";
+export type { ConcurrencyOptions } from "./middleware/concurrency-limit.js";
+export type { EndpointStatus } from "./middleware/endpoint-pool.js";
+export type { RetryOptions } from "./middleware/retry.js";
 export type { ModelConfig, ModelServerConfig, VersionPolicy } from "./model-server-config.js";
 export type { ModelLike, ModelSpec } from "./model-spec.js";
 export type { InputValue, Signature, TensorSpec } from "./signature.js";

@@ -6,6 +6,8 @@ export interface OptionNames<Options> {
   readonly known: Readonly<Record<keyof Options, true>>;
   /** Options that other versions have or will have. */
   readonly notYet?: readonly string[];
+  /** The option that these are the parts of. */
+  readonly of?: string;
 }
 
 /**
@@ -13,10 +15,12 @@ export interface OptionNames<Options> {
  *
  * @throws TypeError that names the option, and the known ones.
  */
-export function assertOptionNames<Options extends object>(options: Options, { known, notYet = [] }: OptionNames<Options>): void {
+export function assertOptionNames<Options extends object>(options: Options, { known, notYet = [], of }: OptionNames<Options>): void {
   for (const [name, value] of Object.entries(options)) {
     if (value === undefined || Object.hasOwn(known, name)) continue;
     if (notYet.includes(name)) throw new TypeError(`${name}: this option is not available in this version`);
-    throw new TypeError(`${name}: unknown option, expected one of ${Object.keys(known).sort().join(", ")}`);
+    throw new TypeError(
+      `${of === undefined ? name : `${of}.${name}`}: unknown option, expected one of ${Object.keys(known).sort().join(", ")}`,
+    );
   }
 }

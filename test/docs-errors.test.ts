@@ -19,6 +19,7 @@ function rowsBelow(heading: string): string[][] {
 }
 
 function again({ code, retryable }: KnownFailure): string {
+  if (retryable === "once") return "once";
   if (retryable !== undefined) return retryable ? "yes" : "no";
   if (code === undefined) return "if UNAVAILABLE";
   return code === "UNAVAILABLE" ? "yes" : "no";

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 const root = new URL("../", import.meta.url);
 const { files } = JSON.parse(readFileSync(new URL("package.json", root), "utf8")) as { files: string[] };
 
-describe.each(["README.md", "docs/errors.md", "CHANGELOG.md", "protos/README.md"])("%s", (page) => {
+describe.each(["README.md", "docs/errors.md", "docs/reliability.md", "CHANGELOG.md", "protos/README.md"])("%s", (page) => {
   it("links to nothing in the repository that the package lacks", () => {
     const base = new URL(page, root);
     const targets = [...readFileSync(base, "utf8").matchAll(/\]\(([^)\s]+)\)/g)].map(([, target = ""]) => target);

@@ -6,7 +6,7 @@ import type { ModelSpec } from "../model-spec.js";
 import { describe } from "../tensor/values.js";
 import type { TransportCallOptions } from "../transport/transport.js";
 import { type CallOptions, type ClientSettings, checkCallOptions, mergeMetadata } from "./options.js";
-import type { Target } from "./target.js";
+import { type Destination, formatDestination } from "./target.js";
 
 /** How long after the deadline a transport may take to say so. */
 const transportGraceMs = 200;
@@ -46,17 +46,17 @@ export function assertOptions(options: unknown): void {
 /** All calls of one client. */
 export class Calls {
   readonly #settings: ClientSettings;
-  readonly #target: Target | undefined;
+  readonly #destination: Destination | undefined;
   /** Ends every running call; the signal of all calls whose callers gave none. */
   readonly #forced = new AbortController();
   #running = 0;
   #isClosed = false;
   #whenIdle: (() => void) | undefined;
 
-  /** @param target - Where calls go; absent for a transport of the caller's own, which is not trusted to keep to deadlines. */
-  constructor(settings: ClientSettings, target: Target | undefined) {
+  /** @param destination - Where calls go; absent for a transport of the caller's own, which is not trusted to keep to deadlines. */
+  constructor(settings: ClientSettings, destination: Destination | undefined) {
     this.#settings = settings;
-    this.#target = target;
+    this.#destination = destination;
     // Own transports may each add a listener for every call; Node warns above 10.
     setMaxListeners(0, this.#forced.signal);
     // While this stands the signal keeps its one listener, which takes longer to add and remove than all else a call does here.
@@ -80,7 +80,7 @@ export class Calls {
     this.#running++;
     // Spelled out: spreading the subject takes longer than all else here. The cast says what the spread would: the spec is the subject's.
     const { method, spec } = subject;
-    return { method, spec, startedAt, options: { deadline, signal, metadata }, release } as Call<Subject>;
+    return { method, spec, startedAt, options: { deadline, signal, metadata, retry: options.retry }, release } as Call<Subject>;
   }
 
   /** The call has settled. */
@@ -108,7 +108,7 @@ export class Calls {
 
   /** Our transports keep to deadline and signal themselves and know more about what these cut off; this is for others and for middleware. */
   bounded<Result>(call: Call, work: Promise<Result>): Promise<Result> {
-    if (this.#target !== undefined && this.#settings.middleware.length === 0) return work;
+    if (this.#destination !== undefined && this.#settings.middleware.length === 0) return work;
     const limits = { deadline: call.options.deadline + transportGraceMs, signal: call.options.signal };
     return settleWithin(work, limits, () => this.deadlineError(call, "waiting for the transport"));
   }
@@ -140,13 +140,13 @@ export class Calls {
 
   /** An error of a call that ends on this side. */
   error({ method, spec }: CallSubject, what: Pick<RpcError, "code" | "serverMessage"> & { hint?: string | undefined }): RpcError {
-    const target = this.#target;
+    const destination = this.#destination;
     return new RpcError({
       ...what,
       method,
       modelSpec: spec,
-      endpoint: target === undefined ? "" : target.transport === "grpc" ? target.target : new URL(target.url).host,
-      transport: target?.transport ?? "custom",
+      endpoint: destination === undefined ? "" : formatDestination(destination),
+      transport: destination?.transport ?? "custom",
     });
   }
 

@@ -1,31 +1,34 @@
 /** From what a client was pointed at to the transport that carries its calls. */
 import { settleWithin } from "../deadline.js";
+import type { EndpointStatus } from "../middleware/endpoint-pool.js";
+import { withRetry } from "../middleware/retry.js";
 import type { Middleware, Transport } from "../transport/transport.js";
 import type { Call, Calls } from "./calls.js";
-import { loadTransport } from "./load-transport.js";
 import type { ClientOptions, ClientSettings } from "./options.js";
+import { openServers, ownServer, type Servers } from "./servers.js";
 import { SignatureLookup } from "./signature-lookup.js";
-import { parseTarget, type Target, targetFromHost } from "./target.js";
+import { addressOf, type Destination, destinationOf, parseDestination, targetFromHost } from "./target.js";
 
-/** A transport that is loaded, with the middleware around it, and the signatures it fetches. */
+/** Servers that can be called, with the middleware around them, and the signatures they tell. */
 export interface Connection {
   readonly transport: Transport;
   readonly signatures: SignatureLookup;
+  readonly servers: Servers;
 }
 
 /** Makes a client's one {@link Connection} when it is first needed. */
 export class Connector {
-  readonly #to: Target | Transport;
+  readonly #to: Destination | Transport;
   readonly #calls: Calls;
   readonly #settings: ClientSettings;
-  #transport: Promise<Transport> | undefined;
+  #opening: Promise<Connection> | undefined;
   #current: Connection | undefined;
 
-  constructor(to: Target | Transport, calls: Calls, settings: ClientSettings) {
+  constructor(to: Destination | Transport, calls: Calls, settings: ClientSettings) {
     this.#to = to;
     this.#calls = calls;
     this.#settings = settings;
-    if (!isTarget(to)) this.#current = this.#connectionOver(to);
+    if (!isDestination(to)) this.#current = this.#connectionTo(ownServer(to, settings));
   }
 
   /** The connection, once its transport is loaded. */
@@ -35,33 +38,41 @@ export class Connector {
 
   /** The connection; waiting for its transport to load is part of the call's time. */
   async connect(call: Call): Promise<Connection> {
-    return this.#current ?? this.#load(call);
+    return this.#current ?? this.#open(call);
+  }
+
+  /** What is known of the servers. */
+  endpoints(): readonly EndpointStatus[] {
+    if (this.#current !== undefined) return this.#current.servers.endpoints();
+    const targets = isDestination(this.#to) && "targets" in this.#to ? this.#to.targets : [];
+    return targets.map((target) => ({ address: addressOf(target), state: "idle", inFlight: 0 }));
   }
 
   /** Free everything. */
   async close(): Promise<void> {
     // A transport that could not be loaded has nothing to close, and its callers have been told.
-    const transport = this.#current?.transport ?? (await this.#transport?.catch(() => undefined));
-    await transport?.close();
+    const connection = this.#current ?? (await this.#opening?.catch(() => undefined));
+    await connection?.transport.close();
   }
 
-  async #load(call: Call): Promise<Connection> {
-    if (this.#transport === undefined) {
-      // Without a connection there is a target.
-      this.#transport = loadTransport(this.#to as Target, this.#settings);
+  async #open(call: Call): Promise<Connection> {
+    if (this.#opening === undefined) {
+      // Without a connection there is a destination.
+      this.#opening = openServers(this.#to as Destination, this.#settings).then((servers) => this.#connectionTo(servers));
       // A module that could not be read now may be readable at the next call.
-      this.#transport.catch(() => {
-        this.#transport = undefined;
+      this.#opening.catch(() => {
+        this.#opening = undefined;
       });
     }
-    const transport = await settleWithin(this.#transport, call.options, () => this.#calls.deadlineError(call, "loading the transport"));
-    this.#current ??= this.#connectionOver(transport);
-    return this.#current;
+    const connection = await settleWithin(this.#opening, call.options, () => this.#calls.deadlineError(call, "loading the transport"));
+    this.#current = connection;
+    return connection;
   }
 
-  #connectionOver(inner: Transport): Connection {
-    const transport = wrapped(inner, this.#settings.middleware);
-    return { transport, signatures: new SignatureLookup(transport, this.#calls, this.#settings) };
+  #connectionTo(servers: Servers): Connection {
+    const { retry, middleware } = this.#settings;
+    const transport = wrapped(retry === false ? servers.transport : withRetry(servers.transport, retry), middleware);
+    return { transport, signatures: new SignatureLookup(transport, this.#calls, this.#settings), servers };
   }
 }
 
@@ -70,19 +81,19 @@ export class Connector {
  *
  * @throws TypeError or RangeError if they are not valid.
  */
-export function destinationOf(to: unknown, port: number | undefined, { transport }: ClientOptions): Target | Transport {
+export function destinationFrom(to: unknown, port: number | undefined, { transport }: ClientOptions): Destination | Transport {
   if (port !== undefined) {
     if (typeof to !== "string") throw new TypeError("a port goes only with a host name");
-    return targetFromHost(to, port, checkTransportOption(transport));
+    return destinationOf([targetFromHost(to, port, checkTransportOption(transport))]);
   }
   if (transport !== undefined) {
     throw new TypeError('option transport goes only with (host, port); a target says it by its scheme: "grpc://" or "http://"');
   }
-  return typeof to === "string" ? parseTarget(to) : checkTransport(to);
+  return typeof to === "string" || Array.isArray(to) ? parseDestination(to) : checkTransport(to);
 }
 
-/** Whether a destination is one of our own transports, to be loaded, rather than the caller's. */
-export function isTarget(to: Target | Transport): to is Target {
+/** Whether calls go over our own transports, to be loaded, rather than the caller's. */
+export function isDestination(to: Destination | Transport): to is Destination {
   return !("predict" in to);
 }
 
@@ -93,9 +104,10 @@ function checkTransportOption(transport: unknown): "grpc" | "rest" {
 }
 
 function checkTransport(to: unknown): Transport {
-  if (Array.isArray(to)) throw new TypeError("several targets (replicas) are not supported in this version: pass one");
   if (isTransport(to)) return to;
-  throw new TypeError(`expected a host and port, a target string or a Transport, got ${to === null ? "null" : typeof to}`);
+  throw new TypeError(
+    `expected a host and port, a target string, an array of them or a Transport, got ${to === null ? "null" : typeof to}`,
+  );
 }
 
 /** The transport inside all middleware, of which the first is outermost. */

@@ -1,5 +1,7 @@
 /** What callers may set on a client and on a call, and the checks of it. */
 import type { ExampleLike } from "../example-values.js";
+import type { ConcurrencyOptions } from "../middleware/concurrency-limit.js";
+import type { RetryOptions } from "../middleware/retry.js";
 import { assertOptionNames, type OptionNames } from "../option-names.js";
 import { describe } from "../tensor/values.js";
 import type { CallMetadata, Middleware } from "../transport/transport.js";
@@ -36,8 +38,13 @@ export interface ClientOptions {
    * Has no meaning but over gRPC. @defaultValue 310_000
    */
   readonly keepaliveMs?: number | undefined;
-  /** Whether failed calls are sent again; this version never does. @defaultValue false */
-  readonly retry?: false | undefined;
+  /**
+   * How failed calls are sent again, or `false` for never. Calls that change nothing are, which is all but `reloadConfig`, where the failure
+   * may pass. @defaultValue twice at most
+   */
+  readonly retry?: false | RetryOptions | undefined;
+  /** How many calls may run, and wait, at each server. @defaultValue no limit until a server says that its threads are used up */
+  readonly concurrency?: ConcurrencyOptions | undefined;
 }
 
 /** Options that every call takes. */
@@ -48,7 +55,7 @@ export interface CallOptions {
   readonly signal?: AbortSignal | undefined;
   /** Metadata of this call; replaces the client's key by key, whatever the case of the letters. */
   readonly metadata?: CallMetadata | undefined;
-  /** `false` never sends the call twice, as this version never does. @defaultValue the client's `retry` */
+  /** `false` never sends the call twice. @defaultValue the client's `retry` */
   readonly retry?: false | undefined;
 }
 
@@ -90,6 +97,8 @@ export interface ClientSettings {
   readonly middleware: readonly Middleware[];
   readonly authority: string | undefined;
   readonly keepaliveMs: number | undefined;
+  readonly retry: false | RetryOptions;
+  readonly concurrency: ConcurrencyOptions;
 }
 
 /** Defaults of {@link ClientOptions}. */
@@ -113,8 +122,9 @@ const optionNames: OptionNames<ClientOptions> = {
     authority: true,
     keepaliveMs: true,
     retry: true,
+    concurrency: true,
   },
-  notYet: ["batching", "concurrency", "telemetry", "tls"],
+  notYet: ["batching", "telemetry", "tls"],
 };
 
 /**
@@ -125,7 +135,8 @@ const optionNames: OptionNames<ClientOptions> = {
  */
 export function clientSettings(options: ClientOptions): ClientSettings {
   assertOptionNames(options, optionNames);
-  const { timeoutMs, metadata, restFormat, restGzipMinBytes, check, maxResponseBytes, middleware, authority, keepaliveMs, retry } = options;
+  const { timeoutMs, metadata, restFormat, restGzipMinBytes, check, maxResponseBytes, middleware, authority, keepaliveMs } = options;
+  const { retry = {}, concurrency = {} } = options;
   if (timeoutMs !== undefined) checkDuration("timeoutMs", timeoutMs);
   if (keepaliveMs !== undefined) checkDuration("keepaliveMs", keepaliveMs);
   if (typeof metadata !== "function") checkMetadata(metadata);
@@ -134,7 +145,8 @@ export function clientSettings(options: ClientOptions): ClientSettings {
   if (maxResponseBytes !== undefined) checkBytes("maxResponseBytes", maxResponseBytes, 1);
   if (authority !== undefined) checkAuthority(authority);
   checkMiddleware(middleware);
-  checkNever("retry", retry);
+  if (retry !== false) checkRetry(retry);
+  checkConcurrency(concurrency);
   if (check !== undefined && typeof check !== "boolean") throw new TypeError(`check: expected a boolean, got ${describe(check)}`);
   return {
     timeoutMs: timeoutMs ?? clientDefaults.timeoutMs,
@@ -146,6 +158,8 @@ export function clientSettings(options: ClientOptions): ClientSettings {
     middleware: [...(middleware ?? [])],
     authority,
     keepaliveMs,
+    retry,
+    concurrency,
   };
 }
 
@@ -214,6 +228,38 @@ function checkDuration(name: string, durationMs: unknown): void {
   }
 }
 
+function checkRetry(retry: RetryOptions): void {
+  checkObject("retry", retry, "false or an object");
+  assertOptionNames(retry, {
+    of: "retry",
+    known: { maxRetries: true, attemptTimeoutMs: true, initialBackoffMs: true, maxBackoffMs: true },
+  });
+  const { maxRetries, attemptTimeoutMs, initialBackoffMs, maxBackoffMs } = retry;
+  if (maxRetries !== undefined) checkCount("retry.maxRetries", maxRetries, 0);
+  for (const [name, durationMs] of Object.entries({ attemptTimeoutMs, initialBackoffMs, maxBackoffMs })) {
+    if (durationMs !== undefined) checkDuration(`retry.${name}`, durationMs);
+  }
+}
+
+function checkConcurrency(concurrency: ConcurrencyOptions): void {
+  checkObject("concurrency", concurrency, "an object");
+  assertOptionNames(concurrency, { of: "concurrency", known: { maxInFlight: true, maxQueued: true, queueTimeoutMs: true } });
+  const { maxInFlight, maxQueued, queueTimeoutMs } = concurrency;
+  if (maxInFlight !== undefined) checkCount("concurrency.maxInFlight", maxInFlight, 1);
+  if (maxQueued !== undefined) checkCount("concurrency.maxQueued", maxQueued, 0);
+  if (queueTimeoutMs !== undefined) checkDuration("concurrency.queueTimeoutMs", queueTimeoutMs);
+}
+
+function checkObject(name: string, value: unknown, expected: string): void {
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw new TypeError(`${name}: expected ${expected}, got ${describe(value)}`);
+}
+
+function checkCount(name: string, count: unknown, min: number): void {
+  if (typeof count !== "number") throw new TypeError(`${name}: expected a number, got ${describe(count)}`);
+  if (!(Number.isInteger(count) && count >= min)) throw new RangeError(`${name}: expected a whole number from ${min} up, got ${count}`);
+}
+
 function checkMetadataValue(key: string, value: unknown): void {
   const isBinary = key.toLowerCase().endsWith("-bin");
   if (isBinary ? ArrayBuffer.isView(value) : [value].flat().every((item) => typeof item === "string")) return;
@@ -252,8 +298,7 @@ function checkMiddleware(middleware: unknown): void {
   });
 }
 
-/** Check an option that can only say no as yet. */
+/** Check an option of a call that can only switch something off. */
 function checkNever(name: "retry" | "batch", value: unknown): void {
-  if (value !== undefined && value !== false)
-    throw new TypeError(`${name}: only false is available in this version, got ${describe(value)}`);
+  if (value !== undefined && value !== false) throw new TypeError(`${name}: expected false, got ${describe(value)}`);
 }

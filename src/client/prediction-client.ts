@@ -1,6 +1,7 @@
 /** The client: what callers see. Calls, signatures and conversion have files of their own; the wire is the transport's. */
 import { settleWithin, sleep } from "../deadline.js";
 import type { ExampleLike } from "../example-values.js";
+import type { EndpointStatus } from "../middleware/endpoint-pool.js";
 import { checkModelServerConfig, type ModelServerConfig } from "../model-server-config.js";
 import { type ModelLike, modelSpecFrom } from "../model-spec.js";
 import type {
@@ -13,7 +14,7 @@ import type {
   Transport,
 } from "../transport/transport.js";
 import { assertOptions, Calls, type ModelCall } from "./calls.js";
-import { type Connection, Connector, destinationOf, isTarget } from "./connection.js";
+import { type Connection, Connector, destinationFrom, isDestination } from "./connection.js";
 import { type CheckedExamples, examplesFrom, type InferenceTaskLike, inferenceTasksFrom } from "./examples.js";
 import type { PredictInputs } from "./inputs.js";
 import { type ModelCalls, ModelClient, type ModelOptions } from "./model-client.js";
@@ -55,20 +56,21 @@ export class PredictionClient {
   /**
    * A client for a target: `"host:8500"`, `"grpc://host:8500"` or `"unix:/path"` (gRPC), `"http://host:8501/prefix"` (REST).
    *
-   * Ports default to 8500 and 8501; IPv6 addresses stand in brackets.
+   * Ports default to 8500 and 8501; IPv6 addresses stand in brackets. Calls are shared by several servers where an array names the replicas
+   * of one, all over gRPC or all over REST, and by every address of the name in `"dns:///host:8500"` (gRPC).
    *
    * @throws TypeError or RangeError if the target or options are not valid.
    */
-  constructor(target: string, options?: ClientOptions);
+  constructor(target: string | readonly string[], options?: ClientOptions);
   /** A client over a transport of one's own, which the client closes. */
   constructor(transport: Transport, options?: ClientOptions);
-  constructor(to: string | Transport, portOrOptions?: number | ClientOptions, hostOptions?: ClientOptions) {
+  constructor(to: string | readonly string[] | Transport, portOrOptions?: number | ClientOptions, hostOptions?: ClientOptions) {
     const hasPort = typeof portOrOptions === "number";
     const options = (hasPort ? hostOptions : portOrOptions) ?? {};
     if (typeof options !== "object") throw new TypeError(`expected a port (number) or options (object), got ${typeof options}`);
     this.#settings = clientSettings(options);
-    const destination = destinationOf(to, hasPort ? portOrOptions : undefined, options);
-    this.#calls = new Calls(this.#settings, isTarget(destination) ? destination : undefined);
+    const destination = destinationFrom(to, hasPort ? portOrOptions : undefined, options);
+    this.#calls = new Calls(this.#settings, isDestination(destination) ? destination : undefined);
     this.#connector = new Connector(destination, this.#calls, this.#settings);
   }
 
@@ -187,7 +189,7 @@ export class PredictionClient {
         sleep: (delayMs: number) => sleep(delayMs, signal),
         // A transport of the caller's own may not keep to deadlines, and one look is not to use up the whole wait.
         status: (pollDeadline: number) => {
-          const limits = { ...call.options, deadline: pollDeadline };
+          const limits = { ...call.options, deadline: pollDeadline, retry: false as const };
           return settleWithin(transport.getModelStatus(spec, limits), limits, () =>
             this.#calls.deadlineError(call, "looking at the status"),
           );
@@ -220,6 +222,11 @@ export class PredictionClient {
       waitForModel: (spec, more) => this.waitForModel(spec, more),
     };
     return new ModelClient(calls, model, { ...options, check: options.check ?? this.#settings.check });
+  }
+
+  /** The servers that calls go to, and how they do. */
+  endpoints(): readonly EndpointStatus[] {
+    return this.#connector.endpoints();
   }
 
   /**
@@ -256,9 +263,9 @@ export class PredictionClient {
       const { tensors, signature } = signatures.asGiven(call, inputs, checking) ?? (await signatures.prepare(call, inputs, checking));
       const { outputFilter, restFormat = this.#settings.restFormat } = options;
       // Spelled out: spreading them takes longer than all else the client does for a call.
-      const { deadline, signal, metadata } = call.options;
+      const { deadline, signal, metadata, retry } = call.options;
       try {
-        const sending = transport.predict(spec, tensors, { deadline, signal, metadata, signature, outputFilter, restFormat });
+        const sending = transport.predict(spec, tensors, { deadline, signal, metadata, retry, signature, outputFilter, restFormat });
         const result = await this.#calls.bounded(call, sending);
         signatures.forgetOldVersion(call, result);
         return result;

@@ -1,21 +1,76 @@
 /** The address grammar: what a client may be pointed at. */
+import { describe } from "../tensor/values.js";
 
 /** Where a client connects to, and with which transport. */
 export type Target =
   | { readonly transport: "grpc" /** `host:port` or `unix:/path`. */; readonly target: string }
   | { readonly transport: "rest" /** `http://host:port`, with the prefix path where there is one. */; readonly url: string };
 
+/** What a client was pointed at, all of it over one transport. */
+export type Destination =
+  | { readonly transport: "grpc" | "rest" /** One server, or the replicas of one. */; readonly targets: readonly Target[] }
+  | { readonly transport: "grpc" /** Every address of the name. */; readonly name: { readonly host: string; readonly port: number } };
+
 /** Ports TensorFlow Serving opens by default. */
 const defaultPorts = { grpc: 8500, rest: 8501 } as const;
 
-const forms = '"host:8500", "grpc://host:8500", "unix:/path" or "http://host:8501/prefix"';
+const forms = '"host:8500", "grpc://host:8500", "unix:/path", "dns:///host:8500" or "http://host:8501/prefix"';
 
 /** What is part of the grammar but not of this version, by the start of the target. */
 const laterForms: readonly { text: RegExp; reason: string }[] = [
   { text: /^https:\/\//i, reason: "TLS is not supported in this version: use http://" },
   { text: /^grpcs:\/\//i, reason: "TLS is not supported in this version: use grpc://" },
-  { text: /^dns:\/\//i, reason: "resolving a name to several addresses is not supported in this version: use grpc://" },
 ];
+
+/**
+ * What a target string, or a list of them, points at.
+ *
+ * @throws TypeError if a string follows no form of the grammar, or the list is empty or mixes gRPC and REST.
+ * @throws RangeError if a port is not a whole number from 1 to 65535.
+ */
+export function parseDestination(to: string | readonly string[]): Destination {
+  if (typeof to === "string") return isDns(to) ? parseDns(to) : destinationOf([parseTarget(to)]);
+  return destinationOf(
+    to.map((text: unknown, index) => {
+      if (typeof text !== "string") throw new TypeError(`targets[${index}]: expected a string, got ${describe(text)}`);
+      return parseTarget(text);
+    }),
+  );
+}
+
+/** The destination that is these targets, of which each counts once. */
+export function destinationOf(targets: readonly Target[]): Destination {
+  const [first, ...others] = targets;
+  if (first === undefined) throw new TypeError("targets: expected at least one, got an empty array");
+  const other = others.find(({ transport }) => transport !== first.transport);
+  if (other !== undefined) {
+    throw new TypeError(
+      `targets: expected replicas over one transport, got ${addressOf(first)} over ${first.transport} and ${addressOf(other)} over ${other.transport}`,
+    );
+  }
+  return { transport: first.transport, targets: [...new Map(targets.map((target) => [locationOf(target), target])).values()] };
+}
+
+/** A target as it stands in errors: `host:port`, or `unix:/path`. */
+export function addressOf(target: Target): string {
+  return target.transport === "grpc" ? target.target : new URL(target.url).host;
+}
+
+/** What a transport needs to know of a target: `host:port` or `unix:/path` over gRPC, the URL over REST. */
+export function locationOf(target: Target): string {
+  return target.transport === "grpc" ? target.target : target.url;
+}
+
+/** Where a destination is, in one line. */
+export function formatDestination(destination: Destination): string {
+  if ("targets" in destination) return destination.targets.map(addressOf).join(",");
+  return `dns:///${hostAndPort(destination.name.host, destination.name.port)}`;
+}
+
+/** Host and port in one string, IPv6 addresses in brackets. */
+export function hostAndPort(host: string, port: number): string {
+  return `${isIPv6(host) ? `[${host}]` : host}:${port}`;
+}
 
 /**
  * The target behind a string such as `localhost:8500`, `grpc://host`, `unix:/run/tf.sock` or `http://host:8501/prefix`.
@@ -24,6 +79,7 @@ const laterForms: readonly { text: RegExp; reason: string }[] = [
  * @throws RangeError if the port is not a whole number from 1 to 65535.
  */
 export function parseTarget(text: string): Target {
+  if (isDns(text)) throw new TypeError(`target ${show(text)}: dns:/// stands for several addresses itself, pass it alone`);
   const later = laterForms.find((form) => form.text.test(text));
   if (later !== undefined) throw new TypeError(`target ${show(text)}: ${later.reason}`);
   if (/^unix:/i.test(text)) return { transport: "grpc", target: parseUnix(text) };
@@ -49,9 +105,8 @@ export function targetFromHost(host: string, port: number, transport: "grpc" | "
   const what = `host ${JSON.stringify(host)}`;
   if (host.includes("://")) throw new TypeError(`${what}: expected a host name without a scheme; a target string takes no port argument`);
   if (host === "") throw new TypeError(`${what}: expected a host name or address, got an empty string`);
-  const name = isIPv6(host) ? `[${host}]` : host;
-  checkHost(name, what);
-  const address = `${name}:${checkPort(port, what)}`;
+  checkHost(isIPv6(host) ? `[${host}]` : host, what);
+  const address = hostAndPort(host, checkPort(port, what));
   return transport === "grpc" ? { transport, target: address } : { transport, url: `http://${address}` };
 }
 
@@ -61,6 +116,19 @@ function parseUnix(text: string): string {
     throw new TypeError(`target ${show(text)}: expected the path of a socket after "unix:"`);
   }
   return `unix:${path}`;
+}
+
+function isDns(text: string): boolean {
+  return /^dns:\/\//i.test(text);
+}
+
+function parseDns(text: string): Destination {
+  const [, rest] = /^dns:\/\/\/(.*)$/i.exec(text) ?? [];
+  if (rest === undefined) throw new TypeError(`target ${show(text)}: expected "dns:///host:8500", without a name server`);
+  const { address, path } = parseAuthority(text, rest, defaultPorts.grpc);
+  if (path !== "") throw new TypeError(`target ${show(text)}: expected no path, got "${path}"`);
+  const { hostname, port } = new URL(`tcp://${address}`);
+  return { transport: "grpc", name: { host: hostname.replace(/^\[|\]$/g, ""), port: Number(port) } };
 }
 
 function parseGrpc(text: string, rest: string): string {

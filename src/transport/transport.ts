@@ -24,6 +24,10 @@ export interface TransportCallOptions {
   readonly signal?: AbortSignal | undefined;
   /** Request metadata; a function (tokens) is asked once per attempt. */
   readonly metadata?: CallMetadata | (() => Promise<CallMetadata>) | undefined;
+  /** `false`: the call is sent once at most. */
+  readonly retry?: false | undefined;
+  /** Addresses that failed this call before; where there are others, they are better. */
+  readonly avoid?: readonly string[] | undefined;
 }
 
 /** Options of {@link Transport.predict}. */

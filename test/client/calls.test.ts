@@ -1,8 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { Calls } from "../../src/client/calls.js";
 import { clientSettings } from "../../src/client/options.js";
+import { parseDestination } from "../../src/client/target.js";
 
-const target = { transport: "grpc", target: "host:8500" } as const;
+const target = parseDestination("host:8500");
 const subject = { method: "predict", spec: { name: "m" } };
 const calls = (to?: typeof target) => new Calls(clientSettings({}), to);
 
@@ -96,8 +97,12 @@ describe("Calls", () => {
       transport: "grpc",
       message: "DEADLINE_EXCEEDED: predict m: time ran out while waiting",
     });
-    const rest = new Calls(clientSettings({}), { transport: "rest", url: "http://host:8501/prefix" });
+    const rest = new Calls(clientSettings({}), parseDestination("http://host:8501/prefix"));
     expect(rest.deadlineError({ method: "reloadConfig" }, "waiting")).toMatchObject({ endpoint: "host:8501", transport: "rest" });
+    const several = new Calls(clientSettings({}), parseDestination(["a", "b:1"]));
+    expect(several.deadlineError(subject, "waiting")).toMatchObject({ endpoint: "a:8500,b:1", transport: "grpc" });
+    const name = new Calls(clientSettings({}), parseDestination("dns:///models"));
+    expect(name.deadlineError(subject, "waiting")).toMatchObject({ endpoint: "dns:///models:8500", transport: "grpc" });
   });
 });
 

@@ -111,7 +111,7 @@ describe("gRPC and REST give equal errors with a hint (trap 14)", () => {
   });
 
   const texts = knownFailures.flatMap(({ texts, code, hint, retryable }) =>
-    code === undefined ? [] : texts.map((text) => [code, text, hint, retryable ?? code === "UNAVAILABLE"] as const),
+    code === undefined ? [] : texts.map((text) => [code, text, hint, (retryable ?? code === "UNAVAILABLE") !== false] as const),
   );
 
   it.each(texts)("for %s: %s", async (code, text, hint, retryable) => {

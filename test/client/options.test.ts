@@ -160,7 +160,7 @@ describe("middleware", () => {
 });
 
 describe("rejects", () => {
-  it.each(["batching", "concurrency", "telemetry", "tls"])("the option %s, which this version does not have", (name) => {
+  it.each(["batching", "telemetry", "tls"])("the option %s, which this version does not have", (name) => {
     const message = `${name}: this option is not available in this version`;
     expect(() => new PredictionClient("host:1", { [name]: {} })).toThrow(new TypeError(message));
   });
@@ -176,8 +176,21 @@ describe("rejects", () => {
   });
 
   it.each([
-    [{ retry: { maxRetries: 1 } }, TypeError, "retry: only false is available in this version"],
-    [{ retry: true }, TypeError, "retry: only false is available in this version, got true"],
+    [{ retry: true }, TypeError, "retry: expected false or an object, got true"],
+    [{ retry: null }, TypeError, "retry: expected false or an object, got null"],
+    [{ retry: { maxAttempts: 3 } }, TypeError, "retry.maxAttempts: unknown option, expected one of attemptTimeoutMs, "],
+    [{ retry: { maxRetries: -1 } }, RangeError, "retry.maxRetries: expected a whole number from 0 up, got -1"],
+    [{ retry: { maxRetries: 1.5 } }, RangeError, "retry.maxRetries: expected a whole number from 0 up, got 1.5"],
+    [{ retry: { maxRetries: "1" } }, TypeError, "retry.maxRetries: expected a number"],
+    [{ retry: { attemptTimeoutMs: 0 } }, RangeError, "retry.attemptTimeoutMs: expected a positive, finite number"],
+    [{ retry: { initialBackoffMs: -1 } }, RangeError, "retry.initialBackoffMs: expected a positive, finite number"],
+    [{ retry: { maxBackoffMs: "1" } }, TypeError, "retry.maxBackoffMs: expected a number"],
+    [{ concurrency: 8 }, TypeError, "concurrency: expected an object, got 8"],
+    [{ concurrency: [] }, TypeError, "concurrency: expected an object, got a list of 0"],
+    [{ concurrency: { max: 8 } }, TypeError, "concurrency.max: unknown option, expected one of maxInFlight, maxQueued, "],
+    [{ concurrency: { maxInFlight: 0 } }, RangeError, "concurrency.maxInFlight: expected a whole number from 1 up, got 0"],
+    [{ concurrency: { maxQueued: -1 } }, RangeError, "concurrency.maxQueued: expected a whole number from 0 up, got -1"],
+    [{ concurrency: { queueTimeoutMs: Infinity } }, RangeError, "concurrency.queueTimeoutMs: expected a positive, finite number"],
     [{ authority: "" }, TypeError, "authority: expected a host name"],
     [{ authority: "a b" }, TypeError, "authority: expected a host name"],
     [{ authority: 1 }, TypeError, "authority: expected a host name"],
@@ -195,7 +208,7 @@ describe("rejects", () => {
   it.each([{ retry: true }, { retry: {} }, { batch: true }, { batch: 0 }])("%j on a call, but not false", async (options) => {
     const client = new PredictionClient(new EchoTransport());
     const [name = ""] = Object.keys(options);
-    await expect(client.predict("m", { x }, options as object)).rejects.toThrow(`${name}: only false is available in this version`);
+    await expect(client.predict("m", { x }, options as object)).rejects.toThrow(`${name}: expected false, got`);
     expect((await client.predict("m", { x }, { [name]: false })).outputs.x).toEqual(x);
   });
 });

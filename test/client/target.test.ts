@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { parseTarget, targetFromHost } from "../../src/client/target.js";
+import { parseDestination, parseTarget, targetFromHost } from "../../src/client/target.js";
 
 describe("parseTarget", () => {
   const valid = [
@@ -23,7 +23,7 @@ describe("parseTarget", () => {
     const wrong: [text: string, error: new (message: string) => Error, message: RegExp][] = [
       ["https://host", TypeError, /TLS is not supported in this version/],
       ["grpcs://host", TypeError, /TLS is not supported in this version/],
-      ["dns:///host:8500", TypeError, /not supported in this version/],
+      ["dns:///host:8500", TypeError, /stands for several addresses/],
       ["ftp://host", TypeError, /unknown scheme "ftp", expected "host:8500"/],
       ["grpc://host/prefix", TypeError, /path for gRPC is not supported in this version, got "\/prefix"/],
       ["", TypeError, /expected a host name or address/],
@@ -77,6 +77,51 @@ describe("targetFromHost", () => {
     ] as const)("%j and %d", (host, port, error, message) => {
       expect(() => targetFromHost(host, port, "grpc")).toThrow(error);
       expect(() => targetFromHost(host, port, "grpc")).toThrow(message);
+    });
+  });
+});
+
+describe("parseDestination", () => {
+  it.each([
+    ["host", { transport: "grpc", targets: [{ transport: "grpc", target: "host:8500" }] }],
+    [
+      ["a", "grpc://b:1", "unix:/c"],
+      {
+        transport: "grpc",
+        targets: [
+          { transport: "grpc", target: "a:8500" },
+          { transport: "grpc", target: "b:1" },
+          { transport: "grpc", target: "unix:/c" },
+        ],
+      },
+    ],
+    [["http://a/x"], { transport: "rest", targets: [{ transport: "rest", url: "http://a:8501/x" }] }],
+    ["dns:///models.ns.svc", { transport: "grpc", name: { host: "models.ns.svc", port: 8500 } }],
+    ["DNS:///host:1", { transport: "grpc", name: { host: "host", port: 1 } }],
+    ["dns:///[::1]:8500", { transport: "grpc", name: { host: "::1", port: 8500 } }],
+  ])("reads %j", (to, destination) => {
+    expect(parseDestination(to)).toEqual(destination);
+  });
+
+  it("takes a target that stands twice once", () => {
+    expect(parseDestination(["a", "b", "a:8500"])).toMatchObject({ targets: [{ target: "a:8500" }, { target: "b:8500" }] });
+  });
+
+  it("takes a host named like the scheme for a host", () => {
+    expect(parseDestination("dns:8500")).toMatchObject({ targets: [{ target: "dns:8500" }] });
+  });
+
+  describe("rejects", () => {
+    it.each([
+      ["dns://8.8.8.8/host", /expected "dns:\/\/\/host:8500", without a name server/],
+      ["dns:///host/path", /expected no path, got "\/path"/],
+      ["dns:///", /expected a host name or address, got none/],
+      [[], /expected at least one, got an empty array/],
+      [["a", "dns:///b"], /pass it alone/],
+      [["a", "http://b"], /expected replicas over one transport/],
+    ])("%j", (to, message) => {
+      expect(() => parseDestination(to)).toThrow(TypeError);
+      expect(() => parseDestination(to)).toThrow(message);
     });
   });
 });

@@ -1,5 +1,13 @@
 /** Compile-time expectations of the client's types; checked by `tsc`, never run. */
-import { type AnyTensor, isServingError, PredictionClient, type PredictResult, type Transport, tensor } from "../../src/index.js";
+import {
+  type AnyTensor,
+  type EndpointStatus,
+  isServingError,
+  PredictionClient,
+  type PredictResult,
+  type Transport,
+  tensor,
+} from "../../src/index.js";
 
 /** Holds if both types are the same. */
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
@@ -20,16 +28,20 @@ export async function clientTypes(): Promise<void> {
     keepaliveMs: 1,
     retry: false,
   });
-  // @ts-expect-error nothing is sent twice in this version
-  new PredictionClient("localhost:8500", { retry: { maxRetries: 1 } });
+  new PredictionClient("localhost:8500", { retry: { maxRetries: 1, attemptTimeoutMs: 1, initialBackoffMs: 1, maxBackoffMs: 1 } });
+  new PredictionClient("localhost:8500", { concurrency: { maxInFlight: 1, maxQueued: 0, queueTimeoutMs: 1 } });
+  // @ts-expect-error retrying cannot be switched on for a call
+  void client.predict("m", 1, { retry: {} });
   // @ts-expect-error a typo
   new PredictionClient("localhost:8500", { timeout: 1 });
   new PredictionClient("localhost:8500", { metadata: async () => ({ authorization: "token" }) });
   new PredictionClient(transport);
   // @ts-expect-error a port is a number
   new PredictionClient("localhost", "8500");
-  // @ts-expect-error replicas are not supported in this version
-  new PredictionClient(["a:8500", "b:8500"]);
+  const replicas = new PredictionClient(["a:8500", "b:8500"]);
+  same<ReturnType<typeof replicas.endpoints>, readonly EndpointStatus[]>(true);
+  // @ts-expect-error a port goes only with a host
+  new PredictionClient(["a", "b"], 8500);
   // @ts-expect-error no such protocol
   new PredictionClient("localhost", 8500, { transport: "http" });
   // @ts-expect-error not a Transport
