@@ -27,6 +27,10 @@ export interface KnownFailure {
   readonly retryable?: boolean | "once";
   /** Whether the way to the server failed, rather than the server refusing the call. @defaultValue false */
   readonly connection?: true;
+  /** Whether the server refused the call because each of its threads has one. @defaultValue false */
+  readonly outOfThreads?: true;
+  /** Whether the call was refused here, so that no server was asked. @defaultValue false */
+  readonly notSent?: true;
 }
 
 const noSignature = "the model has no signature of this name: getModelMetadata lists those it has; signatureName chooses one";
@@ -41,9 +45,15 @@ const behindProxy =
   "a proxy answered, not the model server: the server behind it is down, or still loads its models and has no open port yet";
 const tooManyPings =
   "the server ended the connection, normally because of keepalive pings less than 5 minutes apart: leave keepaliveMs at its default, or lower grpc.http2.min_ping_interval_without_data_ms in --grpc_channel_arguments";
+const behindProxySlow =
+  "a proxy waited too long for the model server, which may still be computing: raise the proxy's time-out, or look at the server's load";
 const proxyRefuses = "a proxy refused the caller, as TensorFlow Serving itself never does: pass the credentials it wants as metadata";
 const tooSlow =
   "raise timeoutMs, or look at the server's load: the first calls after a model has loaded are slow unless it has warm-up records";
+
+const noClientCertificate = "the server wants a client certificate: set tls.cert and tls.key";
+const clientCertificateRefused =
+  "the server refused the client certificate: tls.cert has expired, is revoked, or comes from an authority that the server does not trust";
 
 /** Known failures; the first that fits counts, so the particular stands before the general. */
 export const knownFailures: readonly KnownFailure[] = [
@@ -187,6 +197,7 @@ export const knownFailures: readonly KnownFailure[] = [
     texts: ["Server Threadpool Exhausted"],
     code: "RESOURCE_EXHAUSTED",
     retryable: true,
+    outOfThreads: true,
     hint: "the server runs grpc_max_threads - 1 calls at a time and refuses the rest: send fewer at once or raise --grpc_max_threads",
   },
   {
@@ -228,6 +239,7 @@ export const knownFailures: readonly KnownFailure[] = [
   {
     texts: [
       "Received message larger than max",
+      "Received message that decompresses to a size larger than <limit>",
       "Attempted to send message with a size larger than <limit>",
       "the answer is larger than maxResponseBytes",
       "HTTP 413 ",
@@ -238,11 +250,19 @@ export const knownFailures: readonly KnownFailure[] = [
   {
     texts: ["the client's queue is full: <load>"],
     code: "RESOURCE_EXHAUSTED",
+    notSent: true,
     hint: "more calls wait for this server than concurrency.maxQueued allows: send fewer at once, raise it or concurrency.maxInFlight, or give the server more threads (--grpc_max_threads) or replicas",
+  },
+  {
+    texts: ["the client's batching queue is full: <load>"],
+    code: "RESOURCE_EXHAUSTED",
+    notSent: true,
+    hint: "more rows wait than batching.maxQueuedRows allows: send fewer at once, raise it, maxBatchRows or maxInFlightBatches, or add replicas",
   },
   {
     texts: ["waited <time> ms in the client's queue: <load>"],
     code: "RESOURCE_EXHAUSTED",
+    notSent: true,
     hint: "the call's turn did not come within concurrency.queueTimeoutMs: raise it or concurrency.maxInFlight, send fewer at once, or give the server more threads (--grpc_max_threads) or replicas",
   },
   { texts: ["Too many pings"], code: "UNAVAILABLE", retryable: "once", hint: tooManyPings },
@@ -250,7 +270,7 @@ export const knownFailures: readonly KnownFailure[] = [
 
   // Time.
   {
-    texts: ["Deadline exceeded after <time>Waiting for LB pick"],
+    texts: ["Deadline exceeded after <time>Waiting for LB pick", "the deadline passed before there was a connection"],
     code: "DEADLINE_EXCEEDED",
     connection: true,
     hint: "no connection was there in time: check host, port (8500 by default) and firewalls; a server that hangs while it starts looks the same",
@@ -259,6 +279,13 @@ export const knownFailures: readonly KnownFailure[] = [
     texts: ["Timed out waiting for notification"],
     code: "DEADLINE_EXCEEDED",
     hint: `the model ran out of time: ${tooSlow}; REST stops it after --rest_api_timeout_in_ms (30 s by default) whatever timeoutMs says`,
+  },
+  {
+    texts: ["no answer within <time> ms, the time for one attempt"],
+    code: "DEADLINE_EXCEEDED",
+    retryable: true,
+    connection: true,
+    hint: "retry.attemptTimeoutMs cut every attempt short: the server is slower than that, or its network swallows packets",
   },
   {
     texts: [
@@ -309,7 +336,111 @@ export const knownFailures: readonly KnownFailure[] = [
     hint: "the stock server refuses a model with loggingConfig: leave it out",
   },
 
+  // TLS.
+  {
+    texts: ["...certificate has expired", "...certificate is not yet valid"],
+    code: "UNAVAILABLE",
+    retryable: false,
+    connection: true,
+    hint: "the server's certificate is not valid today: renew it at the server, unless this machine's clock is wrong",
+  },
+  {
+    texts: ["...Hostname/IP does not match certificate's altnames", "...SSL alert number 112"],
+    code: "UNAVAILABLE",
+    retryable: false,
+    connection: true,
+    hint: "the server has no certificate for this host: connect to a name that its certificate lists, or set tls.serverName to one",
+  },
+  {
+    texts: [
+      "...self-signed certificate",
+      "...unable to verify the first certificate",
+      "...unable to get local issuer certificate",
+      "...unable to get issuer certificate",
+    ],
+    code: "UNAVAILABLE",
+    retryable: false,
+    connection: true,
+    hint: "the server's certificate comes from an authority that is not trusted here: set tls.ca to the authority's certificate, and see that the server sends those between",
+  },
+  {
+    texts: ["...SSL alert number 116"],
+    code: "UNAVAILABLE",
+    retryable: false,
+    connection: true,
+    hint: noClientCertificate,
+  },
+  {
+    texts: ["HTTP 400 with an HTML page<start>No required SSL certificate was sent"],
+    code: "INVALID_ARGUMENT",
+    connection: true,
+    hint: noClientCertificate,
+  },
+  {
+    texts: [
+      "...SSL alert number 42",
+      "...SSL alert number 43",
+      "...SSL alert number 44",
+      "...SSL alert number 45",
+      "...SSL alert number 46",
+      "...SSL alert number 48",
+      "...SSL alert number 49",
+    ],
+    code: "UNAVAILABLE",
+    retryable: false,
+    connection: true,
+    hint: clientCertificateRefused,
+  },
+  {
+    texts: ["HTTP 400 with an HTML page<start>The SSL certificate error"],
+    code: "INVALID_ARGUMENT",
+    connection: true,
+    hint: clientCertificateRefused,
+  },
+  {
+    texts: ["...SSL alert number 40", "...SSL alert number 70"],
+    code: "UNAVAILABLE",
+    retryable: false,
+    connection: true,
+    hint: "the server broke the TLS handshake off: it wants a client certificate (tls.cert with tls.key), or shares no TLS version or cipher with this client",
+  },
+  {
+    texts: ["...SSL alert number 120"],
+    code: "UNAVAILABLE",
+    retryable: false,
+    connection: true,
+    hint: "the port speaks TLS, but another protocol inside: use grpcs:// for gRPC's port and https:// for REST's",
+  },
+  {
+    texts: ["...wrong version number"],
+    code: "UNAVAILABLE",
+    retryable: false,
+    connection: true,
+    hint: "the port does not speak TLS: use grpc:// or http:// and leave the option tls out, or take the port of the proxy that adds TLS",
+  },
+  {
+    texts: ["...disconnected before secure TLS connection was established"],
+    code: "UNAVAILABLE",
+    connection: true,
+    hint: "the port closed the connection instead of answering in TLS: it does not speak it (use grpc:// or http://), refuses the client certificate, or belongs to a proxy whose server still loads",
+  },
+  {
+    texts: [
+      "HTTP 400 with an HTML page<start>The plain HTTP request was sent to HTTPS port",
+      "HTTP 400 with an unknown body: Client sent an HTTP request to an HTTPS server",
+    ],
+    code: "INVALID_ARGUMENT",
+    connection: true,
+    hint: "the port expects TLS: use https://",
+  },
+
   // Connections.
+  {
+    texts: ["No connection established. Last error: undefined", "Proxy response (<status>) !== 200 when HTTP Tunneling"],
+    code: "UNAVAILABLE",
+    connection: true,
+    hint: "the proxy of the environment (option proxy) is not there or refused to connect: check its address and credentials in HTTP_PROXY or HTTPS_PROXY (gRPC: in lower case), and NO_PROXY",
+  },
   {
     texts: ["...ECONNREFUSED"],
     code: "UNAVAILABLE",
@@ -335,24 +466,24 @@ export const knownFailures: readonly KnownFailure[] = [
     hint: "the host cannot be reached: check the address, routes and firewalls",
   },
   {
-    texts: ["No connection established. Last error: Protocol error"],
+    texts: ["No connection established. Last error: Protocol error", "No connection established. Last error: Flow control error"],
     code: "UNAVAILABLE",
     retryable: false,
     connection: true,
-    hint: "the port answers, but not in gRPC: is it the REST port (8501 by default)? gRPC is 8500; for REST use an http:// target",
+    hint: "the port answers, but not in gRPC: is it the REST port (8501 by default)? gRPC is 8500; for REST use an http:// or https:// target",
   },
   {
     texts: ["No connection established"],
     code: "UNAVAILABLE",
     connection: true,
-    hint: "the port closes connections before they are up: it expects TLS, which this client does not speak, is not gRPC's, or belongs to a proxy whose server still loads",
+    hint: "the port closes connections before they are up: it expects TLS (use grpcs://, or the option tls), does not accept the client certificate, is not gRPC's, or belongs to a proxy whose server still loads",
   },
   {
     texts: ["Connection dropped", "Socket closed", "enter idle", "other side closed", "...ECONNRESET", "...EPIPE"],
     code: "UNAVAILABLE",
     retryable: "once",
     connection: true,
-    hint: "the connection was lost: the server stopped, crashed (an input of wrong rank can do that: look at its log before sending the same again) or expects TLS, which this client does not speak",
+    hint: "the connection was lost: the server stopped, crashed (an input of wrong rank can do that: look at its log before sending the same again), expects TLS (use https:// or grpcs://), or does not accept the client certificate",
   },
   {
     texts: ["Stream refused by server"],
@@ -363,7 +494,7 @@ export const knownFailures: readonly KnownFailure[] = [
     texts: ["the answer is not HTTP/1.1"],
     code: "INTERNAL",
     connection: true,
-    hint: "the port does not speak plain HTTP: is it gRPC's (8500 by default) or a TLS port? REST is 8501 and never TLS; for gRPC use a grpc:// target",
+    hint: "the port does not speak plain HTTP: is it gRPC's (8500 by default), which takes a grpc:// target, or one that expects TLS, which takes https://? REST is 8501, without TLS",
   },
   {
     texts: ["HTTP 502 ", "Received HTTP status code 502"],
@@ -373,9 +504,15 @@ export const knownFailures: readonly KnownFailure[] = [
     hint: behindProxy,
   },
   {
-    texts: ["HTTP 503 ", "HTTP 504 ", "Received HTTP status code 503", "Received HTTP status code 504"],
+    texts: ["HTTP 503 ", "Received HTTP status code 503"],
+    code: "UNAVAILABLE",
     connection: true,
     hint: behindProxy,
+  },
+  {
+    texts: ["HTTP 504 ", "Received HTTP status code 504"],
+    retryable: false,
+    hint: behindProxySlow,
   },
   {
     texts: ["HTTP 429 ", "Received HTTP status code 429"],
@@ -415,6 +552,15 @@ export const knownFailures: readonly KnownFailure[] = [
     hint: "an operation inside the model refused the values: usually a shape, rank or range that the model needs but its signature does not say",
   },
 ];
+
+/** How a call fails whose metadata function failed, alike over every transport; nothing was sent then. */
+export function metadataFailure(cause: unknown): { readonly code: "UNAUTHENTICATED"; readonly text: string; readonly hint: string } {
+  return {
+    code: "UNAUTHENTICATED",
+    text: `the metadata function failed: ${cause instanceof Error ? cause.message : String(cause)}`,
+    hint: "nothing was sent: the function given as the client's metadata rejected, threw or gave something that is no metadata; cause is its error",
+  };
+}
 
 /**
  * What is known about a message.

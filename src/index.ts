@@ -2,7 +2,13 @@
 
 export type { InferenceTaskLike } from "./client/examples.js";
 export type { PredictInputs } from "./client/inputs.js";
-export type { ModelClient, ModelExampleOptions, ModelOptions, ModelPredictOptions } from "./client/model-client.js";
+export type {
+  ModelClient,
+  ModelExampleOptions,
+  ModelOptions,
+  ModelPredictManyOptions,
+  ModelPredictOptions,
+} from "./client/model-client.js";
 export {
   defineModel,
   type InputDefinition,
@@ -11,6 +17,7 @@ export {
   type SignatureDefinition,
 } from "./client/model-definition.js";
 export type { CallOptions, ClientOptions, ExampleOptions, PredictOptions, WaitOptions } from "./client/options.js";
+export type { Items, PredictManyError, PredictManyItem, PredictManyOptions, PredictManyResult } from "./client/predict-many.js";
 export { PredictionClient } from "./client/prediction-client.js";
 export type {
   DefaultSignatureName,
@@ -20,6 +27,7 @@ export type {
   SignatureNameOf,
   TypedExampleOptions,
   TypedModelClient,
+  TypedPredictManyOptions,
   TypedPredictOptions,
   TypedPredictResult,
 } from "./client/typed-model.js";
@@ -54,8 +62,11 @@ export {
   tensorFrom,
   toFloat32,
 } from "./tensor/tensor.js";
+export type { PemSource, TlsOptions } from "./transport/tls.js";
 export type {
   AnsweringModel,
+  BatchEvent,
+  BatchingOptions,
   CallMetadata,
   ClassifyResult,
   InferenceTask,

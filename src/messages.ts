@@ -15,7 +15,7 @@ import { PredictResponse } from "../gen/tensorflow_serving/apis/predict.js";
 import { FormatError, isServingError, statusCodeFromNumber, statusCodes } from "./errors.js";
 import type { ModelSpec } from "./model-spec.js";
 import type { Signature, TensorSpec } from "./signature.js";
-import { decodeTensor, expansionBudget } from "./tensor/codec.js";
+import { decodeTensor, type ExpansionBudget, expansionBudget } from "./tensor/codec.js";
 import { dtypeFromWire, dtypeToWire } from "./tensor/dtype.js";
 import type { AnyTensor } from "./tensor/tensor.js";
 import { WireReader } from "./tensor/wire.js";
@@ -49,10 +49,11 @@ export function tensorToProto(source: AnyTensor): TensorProto {
  * It goes through the bytes, so that the rules of decoding stand in one place.
  *
  * @param what - What errors call it, such as `output "y"`.
+ * @param budget - Shared by the tensors of one message.
  * @throws TensorError as {@link decodeTensor} does.
  */
-export function tensorFromProto(proto: TensorProto, what: string): AnyTensor {
-  return decodeTensor(new WireReader(TensorProto.encode(proto).finish()), what, expansionBudget());
+export function tensorFromProto(proto: TensorProto, what: string, budget = expansionBudget()): AnyTensor {
+  return decodeTensor(new WireReader(TensorProto.encode(proto).finish()), what, budget);
 }
 
 function shapeToProto(shape: readonly (number | null)[]): TensorShapeProto {
@@ -128,22 +129,26 @@ function tensorInfo(spec: TensorSpec, name: string): TensorInfo {
   };
 }
 
-/** The signature in a SignatureDef; a dtype without a tensor here stands in it by name and is no error. */
-export function signatureFromProto(proto: SignatureDef): Signature {
+/**
+ * The signature in a SignatureDef; a dtype without a tensor here stands in it by name and is no error.
+ *
+ * @param budget - Shared by the defaults of one message.
+ */
+export function signatureFromProto(proto: SignatureDef, budget = expansionBudget()): Signature {
   return {
     methodName: proto.methodName,
     inputs: mapRecord(proto.inputs, (info, name) => {
-      const value = Object.hasOwn(proto.defaults, name) ? defaultFromProto(proto.defaults[name], name) : undefined;
+      const value = Object.hasOwn(proto.defaults, name) ? defaultFromProto(proto.defaults[name], name, budget) : undefined;
       return value === undefined ? tensorSpec(info) : { ...tensorSpec(info), default: value };
     }),
     outputs: mapRecord(proto.outputs, tensorSpec),
   };
 }
 
-function defaultFromProto(proto: TensorProto | undefined, name: string): AnyTensor | undefined {
+function defaultFromProto(proto: TensorProto | undefined, name: string, budget: ExpansionBudget): AnyTensor | undefined {
   if (proto === undefined) return undefined;
   try {
-    return tensorFromProto(proto, `default of input "${name}"`);
+    return tensorFromProto(proto, `default of input "${name}"`, budget);
   } catch (error) {
     // A TensorError: a default of a dtype without a tensor here must not hide the rest of the metadata.
     if (isServingError(error, "TensorError")) return undefined;
@@ -174,12 +179,15 @@ export function metadataToProto(metadata: ModelMetadata): GetModelMetadataRespon
 export function metadataFromProto(proto: GetModelMetadataResponse): ModelMetadata {
   const any = proto.metadata[signatureDefField];
   if (any?.typeUrl !== signatureDefMapUrl) {
-    throw new FormatError(`metadata: expected ${signatureDefField} as ${signatureDefMapUrl}, got ${any?.typeUrl ?? "nothing"}`);
+    throw new FormatError(
+      `metadata: expected ${signatureDefField} as ${signatureDefMapUrl}, got ${any?.typeUrl.slice(0, 100) ?? "nothing"}`,
+    );
   }
   const signatures: Record<string, Signature> = Object.create(null);
+  const budget = expansionBudget();
   for (const [name, definition] of Object.entries(SignatureDefMap.decode(any.value).signatureDef)) {
     const callable = definition.methodName !== "" || Object.keys(definition.inputs).length > 0;
-    if (callable) signatures[name] = signatureFromProto(definition);
+    if (callable) signatures[name] = signatureFromProto(definition, budget);
   }
   const { name = "", version } = proto.modelSpec ?? {};
   return { modelSpec: { name, ...(version === undefined ? {} : { version: bigintFromLong(version) }) }, signatures };

@@ -6,12 +6,12 @@
 import { TensorError } from "./errors.js";
 import type { ModelSpec } from "./model-spec.js";
 import { decodeTensor, type ExpansionBudget, encodedTensorSize, encodeTensor, expansionBudget } from "./tensor/codec.js";
+import { quotedName } from "./tensor/names.js";
 import type { AnyTensor } from "./tensor/tensor.js";
 import {
   addRange,
   fieldSize,
   int64Size,
-  quotedName,
   textSize,
   totalLength,
   WireReader,

@@ -2,6 +2,7 @@
 import { SignatureError } from "./errors.js";
 import { type DType, dtypes, isDType, type UnsupportedDType } from "./tensor/dtype.js";
 import { bfloat16FromNumber, float16FromNumber } from "./tensor/float16.js";
+import { quotedName, quotedNames } from "./tensor/names.js";
 import { elementCount, formatShape, maxRank, shapeFits } from "./tensor/shape.js";
 import {
   type AnyTensor,
@@ -43,7 +44,7 @@ export function inputDifferences(signature: Signature, inputs: Readonly<Record<s
   for (const [name, input] of Object.entries(inputs)) {
     const spec = ownSpec(signature.inputs, name);
     if (spec === undefined || (input.dtype === spec.dtype && shapeFits(input.shape, spec.shape))) continue;
-    differences.push(`input "${name}": expected ${formatSpec(spec)}, got ${input.dtype} ${formatShape(input.shape)}`);
+    differences.push(`input ${quotedName(name)}: expected ${formatSpec(spec)}, got ${input.dtype} ${formatShape(input.shape)}`);
   }
   return differences;
 }
@@ -63,7 +64,7 @@ export function assertInputsFit(signature: Signature, inputs: Readonly<Record<st
 export function outputFilterDifferences(signature: Signature, outputFilter: readonly string[]): string[] {
   return outputFilter
     .filter((name) => ownSpec(signature.outputs, name) === undefined)
-    .map((name) => `output "${name}" is not in the signature, whose outputs are ${quoteNames(Object.keys(signature.outputs))}`);
+    .map((name) => `output ${quotedName(name)} is not in the signature, whose outputs are ${quotedNames(Object.keys(signature.outputs))}`);
 }
 
 /**
@@ -87,18 +88,19 @@ export function inputsFromPlain(
     if (spec === undefined) {
       // With `check` the unknown name is listed already; without it there is no dtype to convert to.
       if (!isTensor(value)) {
-        if (!options.check) differences.push(...nameDifferences(signature, inputs).filter((text) => text.startsWith(`input "${name}"`)));
+        if (!options.check)
+          differences.push(...nameDifferences(signature, inputs).filter((text) => text.startsWith(`input ${quotedName(name)}`)));
       } else tensors[name] = value;
       continue;
     }
     const converted = convertPlain(value, spec);
     if (typeof converted === "string") {
-      differences.push(`input "${name}": ${converted}`);
+      differences.push(`input ${quotedName(name)}: ${converted}`);
       continue;
     }
     const misfit = options.check ? plainMisfit(value, converted, spec) : undefined;
     if (misfit === undefined) tensors[name] = converted;
-    else differences.push(`input "${name}": ${misfit}`);
+    else differences.push(`input ${quotedName(name)}: ${misfit}`);
   }
   if (differences.length > 0) throw new SignatureError(subject, differences);
   return tensors;
@@ -131,7 +133,7 @@ export function soleInputName(signature: Signature, subject: string): string {
   const [name] = names.length === 1 ? names : required;
   if (name === undefined || (names.length > 1 && required.length > 1)) {
     throw new SignatureError(subject, [
-      `a bare value needs a signature with one input, this one has ${quoteNames(names)}: pass a record { name: value }`,
+      `a bare value needs a signature with one input, this one has ${quotedNames(names)}: pass a record { name: value }`,
     ]);
   }
   return name;
@@ -143,19 +145,15 @@ function ownSpec(specs: Readonly<Record<string, TensorSpec>>, name: string): Ten
 }
 
 function nameDifferences(signature: Signature, inputs: Readonly<Record<string, unknown>>): string[] {
-  const known = quoteNames(Object.keys(signature.inputs));
+  const known = quotedNames(Object.keys(signature.inputs));
   const differences = Object.keys(inputs)
     .filter((name) => ownSpec(signature.inputs, name) === undefined)
-    .map((name) => `input "${name}" is not in the signature, whose inputs are ${known}`);
+    .map((name) => `input ${quotedName(name)} is not in the signature, whose inputs are ${known}`);
   for (const [name, spec] of Object.entries(signature.inputs)) {
     if (spec.default !== undefined || Object.hasOwn(inputs, name)) continue;
-    differences.push(`input "${name}" is missing: expected ${formatSpec(spec)}; the signature's inputs are ${known}`);
+    differences.push(`input ${quotedName(name)} is missing: expected ${formatSpec(spec)}; the signature's inputs are ${known}`);
   }
   return differences;
-}
-
-function quoteNames(names: readonly string[]): string {
-  return names.length === 0 ? "(none)" : names.map((name) => `"${name}"`).join(", ");
 }
 
 function formatSpec(spec: TensorSpec): string {

@@ -7,7 +7,7 @@ import type { Call, Calls } from "./calls.js";
 import type { ClientOptions, ClientSettings } from "./options.js";
 import { openServers, ownServer, type Servers } from "./servers.js";
 import { SignatureLookup } from "./signature-lookup.js";
-import { addressOf, type Destination, destinationOf, parseDestination, targetFromHost } from "./target.js";
+import { addressOf, type Destination, destinationOf, formatDestination, parseDestination, settleTls, targetFromHost } from "./target.js";
 
 /** Servers that can be called, with the middleware around them, and the signatures they tell. */
 export interface Connection {
@@ -71,9 +71,41 @@ export class Connector {
 
   #connectionTo(servers: Servers): Connection {
     const { retry, middleware } = this.#settings;
-    const transport = wrapped(retry === false ? servers.transport : withRetry(servers.transport, retry), middleware);
+    const retrying = retry === false ? servers.transport : withRetry(servers.transport, retry);
+    const transport = wrapped(withBatchingOnDemand(retrying, originOf(this.#to)), middleware);
     return { transport, signatures: new SignatureLookup(transport, this.#calls, this.#settings), servers };
   }
+}
+
+/** A transport that batches calls which ask for it; what that takes is loaded with the first of them. */
+function withBatchingOnDemand(next: Transport, origin: { readonly endpoint: string; readonly transport: string }): Transport {
+  let loading: Promise<Transport> | undefined;
+  let batching: Transport | undefined;
+  const load = async () => {
+    try {
+      const { withBatching } = await import("../batching/batching-transport.js");
+      batching = withBatching(next, origin);
+      return batching;
+    } finally {
+      // A module that could not be read now may be readable at the next call.
+      loading = undefined;
+    }
+  };
+  return {
+    ...next,
+    predict(spec, inputs, options) {
+      if (options.batch === undefined || options.batch === false) return next.predict(spec, inputs, options);
+      if (batching !== undefined) return batching.predict(spec, inputs, options);
+      loading ??= load();
+      return loading.then((loaded) => loaded.predict(spec, inputs, options));
+    },
+  };
+}
+
+/** How errors that no server made name where calls go. */
+function originOf(to: Destination | Transport) {
+  if (!isDestination(to)) return { endpoint: "", transport: "custom" };
+  return { endpoint: formatDestination(to), transport: to.transport };
 }
 
 /**
@@ -81,15 +113,15 @@ export class Connector {
  *
  * @throws TypeError or RangeError if they are not valid.
  */
-export function destinationFrom(to: unknown, port: number | undefined, { transport }: ClientOptions): Destination | Transport {
+export function destinationFrom(to: unknown, port: number | undefined, { transport, tls }: ClientOptions): Destination | Transport {
   if (port !== undefined) {
     if (typeof to !== "string") throw new TypeError("a port goes only with a host name");
-    return destinationOf([targetFromHost(to, port, checkTransportOption(transport))]);
+    return settleTls(destinationOf([targetFromHost(to, port, checkTransportOption(transport))]), tls !== undefined);
   }
   if (transport !== undefined) {
     throw new TypeError('option transport goes only with (host, port); a target says it by its scheme: "grpc://" or "http://"');
   }
-  return typeof to === "string" || Array.isArray(to) ? parseDestination(to) : checkTransport(to);
+  return typeof to === "string" || Array.isArray(to) ? settleTls(parseDestination(to), tls !== undefined) : checkTransport(to);
 }
 
 /** Whether calls go over our own transports, to be loaded, rather than the caller's. */

@@ -3,14 +3,15 @@ import type { ExampleLike } from "../example-values.js";
 import type { ConcurrencyOptions } from "../middleware/concurrency-limit.js";
 import type { RetryOptions } from "../middleware/retry.js";
 import { assertOptionNames, type OptionNames } from "../option-names.js";
-import { describe } from "../tensor/values.js";
-import type { CallMetadata, Middleware } from "../transport/transport.js";
+import { describe, isBytes } from "../tensor/values.js";
+import type { TlsOptions } from "../transport/tls.js";
+import type { BatchingOptions, CallMetadata, Middleware } from "../transport/transport.js";
 
 /** Options of a {@link PredictionClient}; unknown ones are refused. */
 export interface ClientOptions {
   /** Protocol, only beside `(host, port)`: a target string says it by its scheme. @defaultValue `"grpc"` */
   readonly transport?: "grpc" | "rest" | undefined;
-  /** Time for a whole call: look-up of the signature, connect, server and decoding. @defaultValue 30_000 */
+  /** Time for a whole call: look-up of the signature, waiting in the client, retries, connecting, server and decoding. @defaultValue 30_000 */
   readonly timeoutMs?: number | undefined;
   /** Metadata (headers) for every call; a function (tokens) is asked once per attempt. */
   readonly metadata?: CallMetadata | (() => Promise<CallMetadata>) | undefined;
@@ -39,12 +40,26 @@ export interface ClientOptions {
    */
   readonly keepaliveMs?: number | undefined;
   /**
+   * Encrypts connections: what both sides are identified by, or `true` for what Node trusts. It goes with targets that leave it open,
+   * `"host:8500"`, `(host, port)`, `"unix:/path"` and `"dns:///host"`, and with those of `grpcs://` and `https://`, which need no more than
+   * their scheme. Over REST it takes a proxy before the server, which has TLS only for gRPC. @defaultValue by the scheme
+   */
+  readonly tls?: true | TlsOptions | undefined;
+  /**
+   * `"environment"` connects through the proxy that the environment names: over REST `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` as undici
+   * reads them, over gRPC `grpc_proxy`, `https_proxy`, `http_proxy`, `no_grpc_proxy` and `no_proxy` as grpc-js does. Has no meaning for a
+   * transport of one's own. @defaultValue none, whatever the environment says
+   */
+  readonly proxy?: "environment" | undefined;
+  /**
    * How failed calls are sent again, or `false` for never. Calls that change nothing are, which is all but `reloadConfig`, where the failure
    * may pass. @defaultValue twice at most
    */
   readonly retry?: false | RetryOptions | undefined;
   /** How many calls may run, and wait, at each server. @defaultValue no limit until a server says that its threads are used up */
   readonly concurrency?: ConcurrencyOptions | undefined;
+  /** How predict calls share requests; `{}` with all defaults. @defaultValue each call is a request of its own */
+  readonly batching?: BatchingOptions | undefined;
 }
 
 /** Options that every call takes. */
@@ -65,7 +80,7 @@ export interface PredictOptions extends CallOptions {
   readonly outputFilter?: readonly string[] | undefined;
   /** Layout of the REST request body. @defaultValue the client's `restFormat` */
   readonly restFormat?: "column" | "row" | undefined;
-  /** `false` sends the call by itself, as this version always does. @defaultValue false */
+  /** `false` sends the call by itself. @defaultValue as the client, or `client.model()`, was told with `batching` */
   readonly batch?: false | undefined;
 }
 
@@ -97,8 +112,12 @@ export interface ClientSettings {
   readonly middleware: readonly Middleware[];
   readonly authority: string | undefined;
   readonly keepaliveMs: number | undefined;
+  /** `undefined` where the option is not given, which leaves it to the target. */
+  readonly tls: TlsOptions | undefined;
+  readonly proxy: "environment" | undefined;
   readonly retry: false | RetryOptions;
   readonly concurrency: ConcurrencyOptions;
+  readonly batching: BatchingOptions | undefined;
 }
 
 /** Defaults of {@link ClientOptions}. */
@@ -121,10 +140,13 @@ const optionNames: OptionNames<ClientOptions> = {
     middleware: true,
     authority: true,
     keepaliveMs: true,
+    tls: true,
+    proxy: true,
     retry: true,
     concurrency: true,
+    batching: true,
   },
-  notYet: ["batching", "telemetry", "tls"],
+  notYet: ["telemetry"],
 };
 
 /**
@@ -136,7 +158,7 @@ const optionNames: OptionNames<ClientOptions> = {
 export function clientSettings(options: ClientOptions): ClientSettings {
   assertOptionNames(options, optionNames);
   const { timeoutMs, metadata, restFormat, restGzipMinBytes, check, maxResponseBytes, middleware, authority, keepaliveMs } = options;
-  const { retry = {}, concurrency = {} } = options;
+  const { tls, proxy, retry = {}, concurrency = {}, batching } = options;
   if (timeoutMs !== undefined) checkDuration("timeoutMs", timeoutMs);
   if (keepaliveMs !== undefined) checkDuration("keepaliveMs", keepaliveMs);
   if (typeof metadata !== "function") checkMetadata(metadata);
@@ -145,8 +167,11 @@ export function clientSettings(options: ClientOptions): ClientSettings {
   if (maxResponseBytes !== undefined) checkBytes("maxResponseBytes", maxResponseBytes, 1);
   if (authority !== undefined) checkAuthority(authority);
   checkMiddleware(middleware);
+  if (tls !== undefined) checkTls(tls);
+  if (proxy !== undefined && proxy !== "environment") throw new TypeError(`proxy: expected "environment", got ${describe(proxy)}`);
   if (retry !== false) checkRetry(retry);
   checkConcurrency(concurrency);
+  if (batching !== undefined) checkBatching(batching);
   if (check !== undefined && typeof check !== "boolean") throw new TypeError(`check: expected a boolean, got ${describe(check)}`);
   return {
     timeoutMs: timeoutMs ?? clientDefaults.timeoutMs,
@@ -158,8 +183,11 @@ export function clientSettings(options: ClientOptions): ClientSettings {
     middleware: [...(middleware ?? [])],
     authority,
     keepaliveMs,
+    tls: tls === true ? {} : tls && { ...tls },
+    proxy,
     retry,
     concurrency,
+    batching,
   };
 }
 
@@ -250,6 +278,48 @@ function checkConcurrency(concurrency: ConcurrencyOptions): void {
   if (queueTimeoutMs !== undefined) checkDuration("concurrency.queueTimeoutMs", queueTimeoutMs);
 }
 
+/**
+ * Check options of batching.
+ *
+ * @throws TypeError or RangeError if one is malformed or unknown.
+ */
+export function checkBatching(batching: BatchingOptions): void {
+  checkObject("batching", batching, "an object");
+  assertOptionNames(batching, batchingNames);
+  const { maxDelayMs, allowedBatchRows, onBatch, maxBatchRows, maxBatchBytes, maxQueuedRows, maxInFlightBatches } = batching;
+  for (const [name, count] of Object.entries({ maxBatchRows, maxBatchBytes, maxQueuedRows, maxInFlightBatches })) {
+    if (count !== undefined) checkCount(`batching.${name}`, count, 1);
+  }
+  if (maxDelayMs !== undefined && maxDelayMs !== 0) checkDuration("batching.maxDelayMs", maxDelayMs);
+  if (onBatch !== undefined && typeof onBatch !== "function")
+    throw new TypeError(`batching.onBatch: expected a function, got ${describe(onBatch)}`);
+  if (allowedBatchRows !== undefined) checkAllowedRows(allowedBatchRows, maxBatchRows);
+}
+
+const batchingNames: OptionNames<BatchingOptions> = {
+  of: "batching",
+  known: {
+    maxBatchRows: true,
+    maxDelayMs: true,
+    maxBatchBytes: true,
+    maxQueuedRows: true,
+    allowedBatchRows: true,
+    maxInFlightBatches: true,
+    onBatch: true,
+  },
+};
+
+function checkAllowedRows(allowed: readonly number[], maxBatchRows: number | undefined): void {
+  if (!Array.isArray(allowed) || allowed.length === 0)
+    throw new TypeError(`batching.allowedBatchRows: expected an array of at least one number, got ${describe(allowed)}`);
+  allowed.forEach((rows, index) => {
+    checkCount(`batching.allowedBatchRows[${index}]`, rows, 1);
+  });
+  const largest = Math.max(...allowed);
+  if (maxBatchRows !== undefined && maxBatchRows > largest)
+    throw new RangeError(`batching.maxBatchRows: expected at most ${largest}, the largest of allowedBatchRows, got ${maxBatchRows}`);
+}
+
 function checkObject(name: string, value: unknown, expected: string): void {
   if (typeof value !== "object" || value === null || Array.isArray(value))
     throw new TypeError(`${name}: expected ${expected}, got ${describe(value)}`);
@@ -288,6 +358,43 @@ function checkBytes(name: string, bytes: unknown, min: number): void {
 function checkAuthority(authority: unknown): void {
   if (typeof authority === "string" && /^[^\s/?#@]+$/.test(authority)) return;
   throw new TypeError(`authority: expected a host name, with a port where one is wanted, got ${describe(authority)}`);
+}
+
+/** Nothing of what may be a key is repeated in the errors. */
+function checkTls(tls: true | TlsOptions): void {
+  if (tls === true) return;
+  if (typeof tls !== "object" || tls === null || Array.isArray(tls) || isBytes(tls)) {
+    throw new TypeError(`tls: expected true or an object, got ${kindOf(tls)}`);
+  }
+  assertOptionNames(tls, { of: "tls", known: { ca: true, cert: true, key: true, serverName: true, insecureSkipVerify: true } });
+  const { ca, cert, key, serverName, insecureSkipVerify } = tls;
+  for (const [name, source] of Object.entries({ ca, cert, key })) if (source !== undefined) checkPem(`tls.${name}`, source);
+  if (cert === undefined && key !== undefined) throw new TypeError("tls.key: expected tls.cert beside it, got none");
+  if (key === undefined && cert !== undefined) throw new TypeError("tls.cert: expected tls.key beside it, got none");
+  if (serverName !== undefined && !(typeof serverName === "string" && /^[^\s/?#@[\]]+$/.test(serverName))) {
+    throw new TypeError(`tls.serverName: expected a host name without a port, got ${describe(serverName)}`);
+  }
+  if (insecureSkipVerify !== undefined && typeof insecureSkipVerify !== "boolean") {
+    throw new TypeError(`tls.insecureSkipVerify: expected a boolean, got ${describe(insecureSkipVerify)}`);
+  }
+}
+
+function checkPem(name: string, source: unknown): void {
+  const expected = "PEM as text, as a Uint8Array or as { file: path }";
+  if (typeof source === "string" || isBytes(source)) {
+    if (Buffer.from(source).includes("-----BEGIN ")) return;
+    throw new TypeError(`${name}: expected ${expected}, got ${kindOf(source)} without "-----BEGIN"`);
+  }
+  if (typeof source !== "object" || source === null || !("file" in source)) {
+    throw new TypeError(`${name}: expected ${expected}, got ${kindOf(source)}`);
+  }
+  assertOptionNames<{ file: unknown }>(source, { of: name, known: { file: true } });
+  if (typeof source.file !== "string" || source.file === "")
+    throw new TypeError(`${name}.file: expected a path, got ${describe(source.file)}`);
+}
+
+function kindOf(value: unknown): string {
+  return typeof value === "string" ? "a string" : describe(value);
 }
 
 function checkMiddleware(middleware: unknown): void {

@@ -1,10 +1,12 @@
 /** The servers behind a client: one, or several that share its calls. */
+
+import { withAttemptTimeout } from "../middleware/attempt-timeout.js";
 import type { EndpointList, EndpointSource, EndpointStatus } from "../middleware/balancer.js";
-import { type LimitedTransport, withConcurrencyLimit } from "../middleware/concurrency-limit.js";
+import { type LimitedEndpoint, type LimitedTransport, withConcurrencyLimit } from "../middleware/concurrency-limit.js";
 import type { Transport } from "../transport/transport.js";
 import { loadTransport } from "./load-transport.js";
 import type { ClientSettings } from "./options.js";
-import { addressOf, type Destination, formatDestination, hostAndPort, locationOf } from "./target.js";
+import { addressOf, type Destination, formatDestination, hostAndPort, settleTls, type Target } from "./target.js";
 
 /** What calls reach below all middleware. */
 export interface Servers {
@@ -12,24 +14,39 @@ export interface Servers {
   endpoints(): readonly EndpointStatus[];
 }
 
-/** The server behind a transport of the caller's own. */
-export function ownServer(transport: Transport, { concurrency }: ClientSettings): Servers {
+/**
+ * The server behind a transport of the caller's own.
+ *
+ * @throws TypeError if the option `tls` is given, which it could not keep.
+ */
+export function ownServer(transport: Transport, settings: ClientSettings): Servers {
+  if (settings.tls !== undefined) throw new TypeError("tls: expected a host or target beside this option, got a Transport of one's own");
   const endpoint = { address: "", transport: "custom" };
-  return oneServer(endpoint.address, withConcurrencyLimit(transport, endpoint, concurrency));
+  return oneServer(endpoint.address, asSettled(transport, endpoint, settings));
 }
 
-/** The servers a client was pointed at; nothing connects before the first call. */
-export async function openServers(destination: Destination, settings: ClientSettings): Promise<Servers> {
+/** A transport that keeps to what the settings say of each server. */
+function asSettled(transport: Transport, endpoint: LimitedEndpoint, { retry, concurrency }: ClientSettings): LimitedTransport {
+  const attemptTimeoutMs = retry === false ? undefined : retry.attemptTimeoutMs;
+  const timed = attemptTimeoutMs === undefined ? transport : withAttemptTimeout(transport, attemptTimeoutMs, endpoint);
+  return withConcurrencyLimit(timed, endpoint, concurrency);
+}
+
+/**
+ * The servers a client was pointed at; nothing connects before the first call.
+ *
+ * @throws TypeError as {@link settleTls} does.
+ */
+export async function openServers(to: Destination, settings: ClientSettings): Promise<Servers> {
+  const destination = settleTls(to, settings.tls !== undefined);
   const { transport } = destination;
-  // Servers, and proxies before them, are told the name that was asked for, not which of its addresses was picked.
-  const name = "name" in destination ? hostAndPort(destination.name.host, destination.name.port) : undefined;
-  const open = await loadTransport(transport, settings, name);
-  const sourceOf = (address: string, location: string): EndpointSource => ({
-    address,
-    open: () => withConcurrencyLimit(open(location), { address, transport }, settings.concurrency),
-  });
+  const open = await loadTransport(destination, settings);
+  const sourceOf = (target: Target): EndpointSource => {
+    const address = addressOf(target);
+    return { address, open: () => asSettled(open(target), { address, transport }, settings) };
+  };
   if ("targets" in destination) {
-    const endpoints = destination.targets.map((target) => sourceOf(addressOf(target), locationOf(target)));
+    const endpoints = destination.targets.map(sourceOf);
     const [only, ...others] = endpoints;
     return only !== undefined && others.length === 0 ? oneServer(only.address, only.open()) : balanced({ endpoints }, transport);
   }
@@ -37,7 +54,7 @@ export async function openServers(destination: Destination, settings: ClientSett
   const { resolveName } = await import("../middleware/resolve-name.js");
   const resolve = async () => {
     const addresses = await resolveName(host);
-    return addresses.map((ip) => sourceOf(hostAndPort(ip, port), hostAndPort(ip, port)));
+    return addresses.map((ip) => sourceOf({ transport: "grpc", target: hostAndPort(ip, port) }));
   };
   return balanced({ resolve, name: formatDestination(destination) }, transport);
 }

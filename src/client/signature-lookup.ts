@@ -3,7 +3,7 @@ import { formatCall, isServingError } from "../errors.js";
 import type { Signature } from "../signature.js";
 import type { PredictResult, TensorMap, Transport } from "../transport/transport.js";
 import type { Calls, ModelCall } from "./calls.js";
-import { describeChange, describeDifference, errorOfCall, signatureOf } from "./hints.js";
+import { describeChange, describeDifference, errorOfCall, errorOfLookUp, signatureOf } from "./hints.js";
 import { inputsFor, inputsWithoutSignature, type PredictInputs, tensorsOnly } from "./inputs.js";
 import type { ClientSettings, PredictOptions } from "./options.js";
 import { type CachedMetadata, SignatureCache } from "./signature-cache.js";
@@ -91,7 +91,7 @@ export class SignatureLookup {
 
   /** The metadata of the call's model; a fetch that is begun here serves all who ask meanwhile, so it has a deadline of its own. */
   async #lookUp(call: ModelCall, notBefore?: number): Promise<CachedMetadata> {
-    const { deadline, signal, metadata } = call.options;
+    const { deadline, signal, metadata, retry } = call.options;
     try {
       return await this.#cache.get(call.spec, {
         deadline,
@@ -100,13 +100,14 @@ export class SignatureLookup {
         metadata,
         fetch: async (unwanted) => {
           const ownDeadline = Math.max(deadline, performance.now() + this.#settings.timeoutMs);
-          return this.#transport.getModelMetadata(call.spec, { deadline: ownDeadline, signal: unwanted, metadata });
+          return this.#transport.getModelMetadata(call.spec, { deadline: ownDeadline, signal: unwanted, metadata, retry });
         },
         onDeadline: () => this.#calls.deadlineError(call, "waiting for the model's signature"),
       });
     } catch (error) {
       // The look-up is a detail of the call, and may have been begun by another one.
-      throw isServingError(error, "RpcError") && signal?.aborted !== true ? errorOfCall(call, error) : error;
+      const isFailure = isServingError(error) && (error.name === "RpcError" || error.name === "ServingError");
+      throw isFailure && signal?.aborted !== true ? errorOfLookUp(call, error) : error;
     }
   }
 

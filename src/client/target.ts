@@ -2,25 +2,41 @@
 import { describe } from "../tensor/values.js";
 
 /** Where a client connects to, and with which transport. */
-export type Target =
-  | { readonly transport: "grpc" /** `host:port` or `unix:/path`. */; readonly target: string }
-  | { readonly transport: "rest" /** `http://host:port`, with the prefix path where there is one. */; readonly url: string };
+export type Target = GrpcTarget | RestTarget;
+
+/** A gRPC server. */
+export interface GrpcTarget {
+  readonly transport: "grpc";
+  /** `host:port` or `unix:/path`. */
+  readonly target: string;
+  /** Stands before the path of every method; absent where there is none. */
+  readonly prefix?: string;
+  /** Whether connections are encrypted; absent where the target leaves that to the options. */
+  readonly tls?: boolean;
+}
+
+/** A REST server. */
+export interface RestTarget {
+  readonly transport: "rest";
+  /** `http://host:port` or `https://host:port`, with the prefix path where there is one. */
+  readonly url: string;
+  /** Whether connections are encrypted; absent where the target leaves that to the options. */
+  readonly tls?: boolean;
+}
 
 /** What a client was pointed at, all of it over one transport. */
 export type Destination =
   | { readonly transport: "grpc" | "rest" /** One server, or the replicas of one. */; readonly targets: readonly Target[] }
   | { readonly transport: "grpc" /** Every address of the name. */; readonly name: { readonly host: string; readonly port: number } };
 
-/** Ports TensorFlow Serving opens by default. */
-const defaultPorts = { grpc: 8500, rest: 8501 } as const;
+/** A destination of which it is settled whether connections are encrypted, the same for all its targets. */
+export type SettledDestination = Destination & { readonly tls: boolean };
 
-const forms = '"host:8500", "grpc://host:8500", "unix:/path", "dns:///host:8500" or "http://host:8501/prefix"';
+/** Ports TensorFlow Serving opens by default; it is proxies that speak TLS. */
+const defaultPorts = { grpc: 8500, rest: 8501, tls: 443 } as const;
 
-/** What is part of the grammar but not of this version, by the start of the target. */
-const laterForms: readonly { text: RegExp; reason: string }[] = [
-  { text: /^https:\/\//i, reason: "TLS is not supported in this version: use http://" },
-  { text: /^grpcs:\/\//i, reason: "TLS is not supported in this version: use grpc://" },
-];
+const forms =
+  '"host:8500", "grpc://host:8500", "grpcs://host", "unix:/path", "dns:///host:8500", "http://host:8501" or "https://host/prefix"';
 
 /**
  * What a target string, or a list of them, points at.
@@ -51,14 +67,46 @@ export function destinationOf(targets: readonly Target[]): Destination {
   return { transport: first.transport, targets: [...new Map(targets.map((target) => [locationOf(target), target])).values()] };
 }
 
-/** A target as it stands in errors: `host:port`, or `unix:/path`. */
-export function addressOf(target: Target): string {
-  return target.transport === "grpc" ? target.target : new URL(target.url).host;
+/**
+ * The destination with TLS where it is asked for: by the schemes, or by the option for targets whose form leaves it open.
+ *
+ * @param withTls - Whether the option `tls` is given.
+ * @throws TypeError if the option contradicts a scheme, or some of the targets are to be reached over TLS and others are not.
+ */
+export function settleTls(destination: Destination, withTls: boolean): SettledDestination {
+  if ("name" in destination) return { ...destination, tls: withTls };
+  const targets = destination.targets.map((target) => settledTarget(target, withTls));
+  const isSecure = (target: Target) => target.tls === true;
+  const [secure, plain] = [targets.find(isSecure), targets.find((target) => !isSecure(target))];
+  if (secure !== undefined && plain !== undefined) {
+    throw new TypeError(
+      `targets: expected replicas all with TLS or all without, got ${addressOf(secure)} with it and ${addressOf(plain)} without`,
+    );
+  }
+  return { ...destination, targets, tls: secure !== undefined };
 }
 
-/** What a transport needs to know of a target: `host:port` or `unix:/path` over gRPC, the URL over REST. */
-export function locationOf(target: Target): string {
-  return target.transport === "grpc" ? target.target : target.url;
+function settledTarget(target: Target, withTls: boolean): Target {
+  if (withTls && target.tls === false) {
+    const [scheme, plain] = target.transport === "grpc" ? ["grpcs", "grpc"] : ["https", "http"];
+    throw new TypeError(`target ${addressOf(target)}: option tls goes with "${scheme}://", got "${plain}://"`);
+  }
+  const tls = target.tls ?? withTls;
+  return target.transport === "grpc"
+    ? { ...target, tls }
+    : { ...target, tls, url: tls ? target.url.replace(/^http:/, "https:") : target.url };
+}
+
+/** A target as it stands in errors: `host:port` with the prefix path where there is one, or `unix:/path`. */
+export function addressOf(target: Target): string {
+  if (target.transport === "grpc") return `${target.target}${target.prefix ?? ""}`;
+  const { host, pathname } = new URL(target.url);
+  return `${host}${pathname.replace(/\/+$/, "")}`;
+}
+
+/** Tells targets from each other. */
+function locationOf(target: Target): string {
+  return target.transport === "grpc" ? `${target.tls} ${target.target}${target.prefix ?? ""}` : target.url;
 }
 
 /** Where a destination is, in one line. */
@@ -73,23 +121,26 @@ export function hostAndPort(host: string, port: number): string {
 }
 
 /**
- * The target behind a string such as `localhost:8500`, `grpc://host`, `unix:/run/tf.sock` or `http://host:8501/prefix`.
+ * The target behind a string such as `localhost:8500`, `grpcs://host/prefix`, `unix:/run/tf.sock` or `http://host:8501/prefix`.
  *
- * @throws TypeError if the string follows no form of the grammar or one that this version does not support.
+ * @throws TypeError if the string follows no form of the grammar.
  * @throws RangeError if the port is not a whole number from 1 to 65535.
  */
 export function parseTarget(text: string): Target {
   if (isDns(text)) throw new TypeError(`target ${show(text)}: dns:/// stands for several addresses itself, pass it alone`);
-  const later = laterForms.find((form) => form.text.test(text));
-  if (later !== undefined) throw new TypeError(`target ${show(text)}: ${later.reason}`);
   if (/^unix:/i.test(text)) return { transport: "grpc", target: parseUnix(text) };
   const [, scheme, rest] = /^(?:([a-z][a-z0-9+.-]*):\/\/)?(.*)$/is.exec(text) as unknown as [string, string | undefined, string];
   switch (scheme?.toLowerCase()) {
     case undefined:
+      return { transport: "grpc", target: parseBare(text) };
     case "grpc":
-      return { transport: "grpc", target: parseGrpc(text, rest) };
+      return { ...parseGrpc(text, rest, defaultPorts.grpc), tls: false };
+    case "grpcs":
+      return { ...parseGrpc(text, rest, defaultPorts.tls), tls: true };
     case "http":
-      return { transport: "rest", url: parseHttp(text, rest) };
+      return { transport: "rest", url: `http://${parseWithPrefix(text, rest, defaultPorts.rest).join("")}`, tls: false };
+    case "https":
+      return { transport: "rest", url: `https://${parseWithPrefix(text, rest, defaultPorts.tls).join("")}`, tls: true };
     default:
       throw new TypeError(`target ${show(text)}: unknown scheme "${scheme}", expected ${forms}`);
   }
@@ -131,19 +182,23 @@ function parseDns(text: string): Destination {
   return { transport: "grpc", name: { host: hostname.replace(/^\[|\]$/g, ""), port: Number(port) } };
 }
 
-function parseGrpc(text: string, rest: string): string {
-  const { address, path } = parseAuthority(text, rest, defaultPorts.grpc);
-  if (path !== "" && path !== "/") {
-    throw new TypeError(`target ${show(text)}: a path for gRPC is not supported in this version, got "${path}"`);
-  }
+function parseBare(text: string): string {
+  const { address, path } = parseAuthority(text, text, defaultPorts.grpc);
+  if (path !== "" && path !== "/")
+    throw new TypeError(`target ${show(text)}: expected a scheme before a host with a path, such as "grpc://"`);
   return address;
 }
 
-function parseHttp(text: string, rest: string): string {
-  const { address, path } = parseAuthority(text, rest, defaultPorts.rest);
-  const url = `http://${address}${path}`;
-  if (!URL.canParse(url)) throw new TypeError(`target ${show(text)}: expected a URL, got "${url}"`);
-  return url.replace(/\/+$/, "");
+function parseGrpc(text: string, rest: string, defaultPort: number): GrpcTarget {
+  const [target, prefix] = parseWithPrefix(text, rest, defaultPort);
+  return { transport: "grpc", target, ...(prefix === "" ? {} : { prefix }) };
+}
+
+/** `host:port` and the prefix path, empty or with a slash in front and none behind. */
+function parseWithPrefix(text: string, rest: string, defaultPort: number): readonly [address: string, prefix: string] {
+  const { address, path } = parseAuthority(text, rest, defaultPort);
+  if (!URL.canParse(`http://${address}${path}`)) throw new TypeError(`target ${show(text)}: expected a URL, got "${address}${path}"`);
+  return [address, new URL(`http://${address}${path}`).pathname.replace(/\/+$/, "")];
 }
 
 /** `host[:port][/path]`, with nothing else that URLs can have. */

@@ -82,6 +82,8 @@ export class Fronts {
     ]);
     const timer = setTimeout(() => {
       this.#grpcServer.forceShutdown();
+      // Also what never came to speak HTTP/2.
+      this.grpc.cut();
       this.rest.cut();
     }, closeGraceMs);
     await ended;

@@ -1,12 +1,14 @@
 /** A Transport over servables without sockets: the embedded server's checks and answers, for tests. */
 import { atDeadline, minRemainingMs, onAbort, passedBeforeAnswer, passedBeforeSending, untilAborted } from "../deadline.js";
-import { isServingError, RpcError, type StatusCode } from "../errors.js";
+import { metadataFailure } from "../error-hints.js";
+import { type ErrorSubject, formatCall, isServingError, RpcError, ServingError, type StatusCode } from "../errors.js";
 import { decodeExample, type Example, encodeExample } from "../example-codec.js";
 import { inferenceMethodNames } from "../inference-messages.js";
 import type { ModelServerConfig } from "../model-server-config.js";
 import type { ModelSpec } from "../model-spec.js";
 import { assertOptionNames } from "../option-names.js";
 import type {
+  CallMetadata,
   InferenceTask,
   TensorMap,
   Transport,
@@ -62,7 +64,7 @@ export function createInMemoryTransport(models: ModelMap, options: InMemoryTrans
     let isSent = false;
     const answered = async () => {
       // Nobody reads the metadata here, but a function that fails has to fail the call as it does elsewhere.
-      if (typeof metadata === "function") await metadata();
+      if (typeof metadata === "function") await ask(metadata, { method, modelSpec });
       isSent = true;
       try {
         return await answer();
@@ -112,6 +114,15 @@ export function createInMemoryTransport(models: ModelMap, options: InMemoryTrans
     setVersionState: (model, version, state, error) => manager.setVersionState(model, version, state, error),
     close: async () => closing.abort(),
   };
+}
+
+async function ask(metadata: () => Promise<CallMetadata>, { method, modelSpec }: ErrorSubject): Promise<void> {
+  try {
+    await metadata();
+  } catch (cause) {
+    const { code, text, hint } = metadataFailure(cause);
+    throw new ServingError(`${code}: ${formatCall(method, modelSpec)}: ${text}`, { code, hint, cause });
+  }
 }
 
 /** Examples with memory of their own: through the bytes, as over a connection. */

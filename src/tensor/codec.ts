@@ -4,8 +4,9 @@
  * Field numbers: tensorflow/core/framework/tensor.proto and tensor_shape.proto. The rules of decoding are those of TensorFlow's
  * `Tensor::FromProto` (tensorflow/core/framework/tensor.cc, 2.20.0). Numbers are copied once in each direction, whole arrays at a time.
  */
-import { isServingError, TensorError } from "../errors.js";
+import { FormatError, isServingError, TensorError } from "../errors.js";
 import { type DType, dtypeFromWire, dtypes, isDType } from "./dtype.js";
+import { piecesOf } from "./rows.js";
 import { elementCount, formatShape, maxRank } from "./shape.js";
 import { type AnyTensor, Tensor } from "./tensor.js";
 import { addRange, fieldSize, totalLength, varintSize, WireReader, writeFieldHead, writeVarint } from "./wire.js";
@@ -66,20 +67,45 @@ export function encodeTensor(source: AnyTensor, target: Uint8Array, at: number):
       position = writeVarint(target, position + 1, dim);
     }
   }
-  if (source.dtype === "string") {
-    for (const value of source.values) {
-      position = writeFieldHead(target, position, tags.stringVal, value.length);
-      target.set(value, position);
-      position += value.length;
-    }
-    return position;
-  }
+  const pieces = piecesOf(source);
+  if (pieces !== undefined) return encodePieces(pieces, target, position);
+  if (source.dtype === "string") return encodeStrings(source.values, target, position);
   const { values } = source;
   if (values.byteLength === 0) return position;
-  position = writeFieldHead(target, position, tags.content, values.byteLength);
-  target.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), position);
-  if (!hostIsLittleEndian) swapBytes(target.subarray(position, position + values.byteLength), values.BYTES_PER_ELEMENT);
-  return position + values.byteLength;
+  return encodeContent(values, target, writeFieldHead(target, position, tags.content, values.byteLength));
+}
+
+/** The values of joined rows, each written from where it is. */
+function encodePieces(pieces: readonly AnyTensor[], target: Uint8Array, at: number): number {
+  const bytes = contentBytes(pieces);
+  let position = bytes === 0 ? at : writeFieldHead(target, at, tags.content, bytes);
+  for (const piece of pieces) {
+    position = piece.dtype === "string" ? encodeStrings(piece.values, target, position) : encodeContent(piece.values, target, position);
+  }
+  return position;
+}
+
+function encodeStrings(values: readonly Uint8Array[], target: Uint8Array, at: number): number {
+  let position = at;
+  for (const value of values) {
+    position = writeFieldHead(target, position, tags.stringVal, value.length);
+    target.set(value, position);
+    position += value.length;
+  }
+  return position;
+}
+
+function encodeContent(values: ArrayBufferView & { readonly BYTES_PER_ELEMENT: number }, target: Uint8Array, at: number): number {
+  target.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), at);
+  if (!hostIsLittleEndian) swapBytes(target.subarray(at, at + values.byteLength), values.BYTES_PER_ELEMENT);
+  return at + values.byteLength;
+}
+
+/** Bytes of all numbers in joined rows; strings are no content. */
+function contentBytes(pieces: readonly AnyTensor[]): number {
+  let bytes = 0;
+  for (const piece of pieces) if (piece.dtype !== "string") bytes += piece.values.byteLength;
+  return bytes;
 }
 
 function shapeSize(shape: readonly number[]): number {
@@ -94,9 +120,18 @@ function dimSize(dim: number): number {
 }
 
 function valuesSize(source: AnyTensor): number {
+  const pieces = piecesOf(source);
+  if (pieces !== undefined) return piecesSize(pieces);
   if (source.dtype !== "string") return source.values.byteLength === 0 ? 0 : fieldSize(source.values.byteLength);
   let size = 0;
   for (const value of source.values) size += fieldSize(value.length);
+  return size;
+}
+
+function piecesSize(pieces: readonly AnyTensor[]): number {
+  const bytes = contentBytes(pieces);
+  let size = bytes === 0 ? 0 : fieldSize(bytes);
+  for (const piece of pieces) if (piece.dtype === "string") size += valuesSize(piece);
   return size;
 }
 
@@ -295,7 +330,7 @@ function findList(reader: WireReader, form: ListForm): number[] {
       const end = reader.fieldEnd();
       const length = end - reader.position;
       if (form.width > 1 && length % form.width !== 0) {
-        throw new TensorError(
+        throw new FormatError(
           `malformed message: a packed list of ${length} bytes at ${reader.position}, expected a multiple of ${form.width}`,
         );
       }

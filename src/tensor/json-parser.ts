@@ -298,44 +298,57 @@ export class JsonParser {
 
   /** The rest of a string whose first `plain` bytes are read, up to an escape or a mistake. */
   #escapedString(plain: Uint8Array): string | Uint8Array {
-    const parts: Uint8Array[] = [plain];
+    // No escape is shorter than what it stands for.
+    const unescaped = Buffer.allocUnsafe(plain.length + this.#stringEnd() - this.#at);
+    unescaped.set(plain);
+    let length = plain.length;
     for (;;) {
       const start = this.#at;
       const byte = this.#bytes[start] ?? 0;
       if (byte === quote) {
         this.#at++;
-        return stringFromUtf8(Buffer.concat(parts));
+        return stringFromUtf8(unescaped.subarray(0, length));
       }
       if (byte === backslash) {
-        parts.push(this.#escape());
+        length = this.#escape(unescaped, length);
         continue;
       }
       if (byte === 0) this.#fail(missingQuote);
       if (byte < 0x20) this.#fail(badEscape);
       let end = start + 1;
       while (!endsRun(this.#bytes[end] ?? 0)) end++;
-      parts.push(this.#bytes.subarray(start, end));
+      unescaped.set(this.#bytes.subarray(start, end), length);
+      length += end - start;
       this.#at = end;
     }
   }
 
-  #escape(): Uint8Array {
+  /** Where the string that is being read ends, if it does. */
+  #stringEnd(): number {
+    let at = this.#at;
+    while (at < this.#bytes.length && this.#bytes[at] !== quote) at += this.#bytes[at] === backslash ? 2 : 1;
+    return at;
+  }
+
+  /** Write what an escape stands for; returns the position behind it. */
+  #escape(target: Uint8Array, position: number): number {
     const start = this.#at++;
     const letter = this.#bytes[this.#at] ?? 0;
     const simple = escapes.get(letter);
     if (simple !== undefined) {
       this.#at++;
-      return Uint8Array.of(simple);
+      target[position] = simple;
+      return position + 1;
     }
     if (letter !== 0x75) this.#fail(badEscape, start);
     this.#at++;
     const high = this.#hex4(start);
-    if (high < 0xd800 || high > 0xdbff) return utf8FromCodePoint(high);
+    if (high < 0xd800 || high > 0xdbff) return writeUtf8(target, position, high);
     if (this.#bytes[this.#at] !== backslash || this.#bytes[this.#at + 1] !== 0x75) this.#fail(badSurrogate, start);
     this.#at += 2;
     const low = this.#hex4(start);
     if (low < 0xdc00 || low > 0xdfff) this.#fail(badSurrogate, start);
-    return utf8FromCodePoint(0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00));
+    return writeUtf8(target, position, 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00));
   }
 
   #hex4(escapeStart: number): number {
@@ -365,8 +378,14 @@ function stringFromUtf8(bytes: Uint8Array): string | Uint8Array {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8");
 }
 
-/** A code point in UTF-8; a lone low surrogate becomes its three bytes, as on the server. */
-function utf8FromCodePoint(code: number): Uint8Array {
-  if (code >= 0xdc00 && code <= 0xdfff) return Uint8Array.of(0xe0 | (code >> 12), 0x80 | ((code >> 6) & 0x3f), 0x80 | (code & 0x3f));
-  return Buffer.from(String.fromCodePoint(code), "utf8");
+/** Write a code point in UTF-8, a lone low surrogate as its three bytes, as the server does; returns the position behind it. */
+function writeUtf8(target: Uint8Array, at: number, code: number): number {
+  if (code < 0x80) {
+    target[at] = code;
+    return at + 1;
+  }
+  const following = code < 0x800 ? 1 : code < 0x10000 ? 2 : 3;
+  target[at] = ((0xff00 >> (following + 1)) & 0xff) | (code >> (6 * following));
+  for (let i = 1; i <= following; i++) target[at + i] = 0x80 | ((code >> (6 * (following - i))) & 0x3f);
+  return at + following + 1;
 }

@@ -236,7 +236,8 @@ const excerptDepth = 8;
 
 /** A value as the server prints it in errors; long and deep ones are cut, so that it costs little whatever came. */
 function excerpt(value: JsonValue): string {
-  return excerptOf(value, 0).slice(0, excerptChars);
+  // Copied by way of bytes: a slice alone would keep all of the text alive.
+  return Buffer.from(excerptOf(value, 0).slice(0, excerptChars)).toString();
 }
 
 function excerptOf(value: JsonValue, depth: number): string {
@@ -251,7 +252,9 @@ function excerptOf(value: JsonValue, depth: number): string {
   }
   const indent = "    ".repeat(depth);
   const keys = Object.keys(value).slice(0, excerptChars);
-  const members = keys.map((key) => `${indent}    ${JSON.stringify(key)}: ${excerptOf(value[key] as JsonValue, depth + 1)}`);
+  const members = keys.map(
+    (key) => `${indent}    ${JSON.stringify(key.slice(0, excerptChars))}: ${excerptOf(value[key] as JsonValue, depth + 1)}`,
+  );
   return members.length === 0 ? "{}" : `{\n${members.join(",\n")}\n${indent}}`;
 }
 

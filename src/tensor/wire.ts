@@ -3,7 +3,7 @@
  *
  * A tag is `field << 3 | wire type`; the wire types met here are 0 varint, 1 64-bit, 2 length-delimited, 3/4 group, 5 32-bit.
  */
-import { FormatError, TensorError } from "../errors.js";
+import { FormatError } from "../errors.js";
 
 /** How deep unknown groups may nest; protobuf's own decoders stop at the same depth. */
 const maxGroupDepth = 100;
@@ -155,7 +155,7 @@ const maxPieces = 1_000_000;
 
 /** Add a piece of a message to ranges, which hold start and end in turn. */
 export function addRange(ranges: number[], start: number, end: number): void {
-  if (ranges.length >= 2 * maxPieces) throw new TensorError(`malformed message: expected a field in at most ${maxPieces} pieces, got more`);
+  if (ranges.length >= 2 * maxPieces) throw new FormatError(`malformed message: expected a field in at most ${maxPieces} pieces, got more`);
   ranges.push(start, end);
 }
 
@@ -221,17 +221,6 @@ export function writeTextField(target: Uint8Array, at: number, tag: number, text
   if (size === text.length) for (let i = 0; i < size; i++) target[position + i] = text.charCodeAt(i);
   else utf8.encodeInto(text, target.subarray(position, position + size));
   return position + size;
-}
-
-/** How much of a name an error repeats; those of real models are shorter. */
-const maxNameChars = 100;
-
-/** A name in quotes as it stands in errors: whoever sends the message may have made it megabytes long. */
-export function quotedName(name: string): string {
-  if (name.length <= maxNameChars) return `"${name}"`;
-  // Cut by way of bytes: a slice alone would keep the whole name alive.
-  const start = Buffer.from(name.slice(0, maxNameChars)).toString();
-  return `"${start}..." (${name.length} characters)`;
 }
 
 /** Write tag and length of a length-delimited field; returns where its bytes begin. */

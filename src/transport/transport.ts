@@ -30,6 +30,53 @@ export interface TransportCallOptions {
   readonly avoid?: readonly string[] | undefined;
 }
 
+/**
+ * How predict calls share requests. Calls may share one if model, version or label, signature, output filter and metadata are the same, as
+ * are the names, dtypes and trailing dimensions of their inputs, and all inputs of a call have the same number of rows (dimension 0).
+ */
+export interface BatchingOptions {
+  /** Rows of one request at most; a call with more is sent by itself. @defaultValue 128, or the largest of `allowedBatchRows` */
+  readonly maxBatchRows?: number | undefined;
+  /** How long a call waits for others while requests are in flight; where none is, it does not wait. @defaultValue 2 */
+  readonly maxDelayMs?: number | undefined;
+  /** Bytes of values of one request at most; a call with more is sent by itself. @defaultValue 8 MiB */
+  readonly maxBatchBytes?: number | undefined;
+  /** Rows that wait at most; further calls fail at once with `RESOURCE_EXHAUSTED`. @defaultValue 8192 */
+  readonly maxQueuedRows?: number | undefined;
+  /** Sizes that requests may have, as the server's `allowed_batch_sizes`; smaller ones are filled up with copies of the last row. @defaultValue any */
+  readonly allowedBatchRows?: readonly number[] | undefined;
+  /** Requests of one kind in flight at most; while as many are, calls wait for larger ones. @defaultValue 2 */
+  readonly maxInFlightBatches?: number | undefined;
+  /** Is told each batch once its calls have settled. What it throws becomes a process warning. @defaultValue nobody */
+  readonly onBatch?: ((event: BatchEvent) => void) | undefined;
+}
+
+/** One batch, for counters and histograms. */
+export interface BatchEvent {
+  readonly modelName: string;
+  readonly signatureName: string;
+  /** Calls that shared it. */
+  readonly calls: number;
+  /** Their rows, without padding. */
+  readonly rows: number;
+  /** Rows that were added to reach one of `allowedBatchRows`. */
+  readonly paddingRows: number;
+  /** Bytes of their values. */
+  readonly bytes: number;
+  /** How long the first of them has waited. */
+  readonly waitMs: number;
+  /** From the request to the last answer. */
+  readonly durationMs: number;
+  /** Requests it took: more than 1 where a bad row had to be found, or batching does not fit the model. */
+  readonly requests: number;
+  /** Why it went out: it was `full`, its first call had waited for `maxDelayMs`, or nothing was in flight (`idle`). */
+  readonly flushReason: "full" | "delay" | "idle";
+  /** How the first request ended. */
+  readonly code: StatusCode;
+  /** Why calls like these are not batched any more; said once. */
+  readonly batchingOff?: string;
+}
+
 /** Options of {@link Transport.predict}. */
 export interface TransportPredictOptions extends TransportCallOptions {
   /** The signature that is called, where the client knows it; REST fetches it otherwise. */
@@ -38,6 +85,8 @@ export interface TransportPredictOptions extends TransportCallOptions {
   readonly outputFilter?: readonly string[] | undefined;
   /** Layout of REST bodies. @defaultValue `"column"` */
   readonly restFormat?: "column" | "row" | undefined;
+  /** How the call may share a request with others; `false` and absent: not at all. */
+  readonly batch?: false | BatchingOptions | undefined;
 }
 
 /** Options of {@link Transport.classify}, {@link Transport.regress} and {@link Transport.multiInference}. */

@@ -98,7 +98,7 @@ describe("Calls", () => {
       message: "DEADLINE_EXCEEDED: predict m: time ran out while waiting",
     });
     const rest = new Calls(clientSettings({}), parseDestination("http://host:8501/prefix"));
-    expect(rest.deadlineError({ method: "reloadConfig" }, "waiting")).toMatchObject({ endpoint: "host:8501", transport: "rest" });
+    expect(rest.deadlineError({ method: "reloadConfig" }, "waiting")).toMatchObject({ endpoint: "host:8501/prefix", transport: "rest" });
     const several = new Calls(clientSettings({}), parseDestination(["a", "b:1"]));
     expect(several.deadlineError(subject, "waiting")).toMatchObject({ endpoint: "a:8500,b:1", transport: "grpc" });
     const name = new Calls(clientSettings({}), parseDestination("dns:///models"));

@@ -73,7 +73,7 @@ describe("ModelClient", () => {
     await client.predict({ x: 1 });
     await client.getModelStatus();
     expect(calls).toStrictEqual([
-      ["predict", spec, { x: 1 }, { check: true }],
+      ["predict", spec, { x: 1 }, { check: true, batching: undefined }],
       ["getModelStatus", spec, undefined],
     ]);
   });
@@ -87,7 +87,7 @@ describe("ModelClient", () => {
     await client.waitForModel({ pollIntervalMs: 7 });
     const own = { name: "m", signatureName: "s" };
     expect(calls).toStrictEqual([
-      ["predict", { ...own, signatureName: "t" }, 1, { outputFilter: ["y"], timeoutMs: 5, check: false }],
+      ["predict", { ...own, signatureName: "t" }, 1, { outputFilter: ["y"], timeoutMs: 5, check: false, batching: undefined }],
       ["classify", { ...own, signatureName: "c" }, [{ age: 1 }], { context: { age: 2 } }],
       ["regress", { ...own, signatureName: "r" }, [], {}],
       ["getModelMetadata", own, { timeoutMs: 6 }],
@@ -156,7 +156,7 @@ describe("rejects", () => {
     ["a signature name that is no string", () => client.model("m", { signatureName: 1 as never }), "expected signatureName to be a string"],
     ["a check that is no boolean", () => client.model("m", { check: "no" as never }), "check: expected a boolean, got string"],
     ["an option that does not exist", () => client.model("m", { chek: false } as never), "chek: unknown option"],
-    ["an option of later versions", () => client.model("m", { batching: {} } as never), "batching: this option is not available"],
+    ["batching that is none", () => client.model("m", { batching: true } as never), "batching: expected an object, got true"],
     ["a definition that is none", () => client.model({ name: "m", signatures: { s: {} } } as never), 'signature "s": inputs: expected'],
   ])("%s", (_title, make, message) => {
     expect(make).toThrow(TypeError);

@@ -6,6 +6,7 @@ import { PredictionClient } from "../../src/client/prediction-client.js";
 import { predictResultToProto } from "../../src/messages.js";
 import { servable, startModelServer } from "../../src/server/index.js";
 import { tensor } from "../../src/tensor/tensor.js";
+import type { TlsOptions } from "../../src/transport/tls.js";
 import type { Middleware, Transport } from "../../src/transport/transport.js";
 import { startCannedGrpcServer } from "../support/canned-grpc-server.js";
 import { EchoTransport } from "../support/echo-transport.js";
@@ -159,14 +160,29 @@ describe("middleware", () => {
   });
 });
 
+describe("tls", () => {
+  const block = (label: string) => `-----BEGIN ${label}-----\nAAAA\n-----END ${label}-----\n`;
+
+  it.each<[true | TlsOptions]>([
+    [true],
+    [{}],
+    [{ ca: block("CERTIFICATE") }],
+    [{ ca: new TextEncoder().encode(block("CERTIFICATE")), serverName: "models.example", insecureSkipVerify: false }],
+    [{ cert: { file: "c.pem" }, key: { file: "c.key" } }],
+    [{ ca: undefined, cert: undefined, key: undefined }],
+  ])("takes %j and reads nothing before the first call", (tls) => {
+    expect(() => new PredictionClient("host:1", { tls })).not.toThrow();
+  });
+});
+
 describe("rejects", () => {
-  it.each(["batching", "telemetry", "tls"])("the option %s, which this version does not have", (name) => {
+  it.each(["telemetry"])("the option %s, which this version does not have", (name) => {
     const message = `${name}: this option is not available in this version`;
     expect(() => new PredictionClient("host:1", { [name]: {} })).toThrow(new TypeError(message));
   });
 
   it("an unknown option, naming those there are", () => {
-    const message = /^timeout: unknown option, expected one of authority, check, .*timeoutMs/;
+    const message = /^timeout: unknown option, expected one of authority, .*check, .*timeoutMs/;
     expect(() => new PredictionClient("host:1", { timeout: 5 } as object)).toThrow(TypeError);
     expect(() => new PredictionClient("host:1", { timeout: 5 } as object)).toThrow(message);
   });
@@ -191,6 +207,31 @@ describe("rejects", () => {
     [{ concurrency: { maxInFlight: 0 } }, RangeError, "concurrency.maxInFlight: expected a whole number from 1 up, got 0"],
     [{ concurrency: { maxQueued: -1 } }, RangeError, "concurrency.maxQueued: expected a whole number from 0 up, got -1"],
     [{ concurrency: { queueTimeoutMs: Infinity } }, RangeError, "concurrency.queueTimeoutMs: expected a positive, finite number"],
+    [{ tls: false }, TypeError, "tls: expected true or an object, got false"],
+    [{ tls: null }, TypeError, "tls: expected true or an object, got null"],
+    [{ tls: "-----BEGIN PRIVATE KEY-----" }, TypeError, "tls: expected true or an object, got a string"],
+    [{ tls: { certificate: "" } }, TypeError, "tls.certificate: unknown option, expected one of ca, cert, "],
+    [
+      { tls: { ca: "ca.pem" } },
+      TypeError,
+      'tls.ca: expected PEM as text, as a Uint8Array or as { file: path }, got a string without "-----BEGIN"',
+    ],
+    [
+      { tls: { ca: Uint8Array.of(0x30) } },
+      TypeError,
+      "tls.ca: expected PEM as text, as a Uint8Array or as { file: path }, got a Uint8Array without",
+    ],
+    [{ tls: { ca: ["ca.pem"] } }, TypeError, "tls.ca: expected PEM as text, as a Uint8Array or as { file: path }, got a list of 1"],
+    [{ tls: { ca: { path: "ca.pem" } } }, TypeError, "tls.ca: expected PEM as text, as a Uint8Array or as { file: path }, got an object"],
+    [{ tls: { ca: { file: "ca.pem", watch: true } } }, TypeError, "tls.ca.watch: unknown option, expected one of file"],
+    [{ tls: { ca: { file: "" } } }, TypeError, 'tls.ca.file: expected a path, got ""'],
+    [{ tls: { cert: { file: "c.pem" } } }, TypeError, "tls.cert: expected tls.key beside it, got none"],
+    [{ tls: { key: { file: "c.key" } } }, TypeError, "tls.key: expected tls.cert beside it, got none"],
+    [{ tls: { serverName: "" } }, TypeError, "tls.serverName: expected a host name without a port"],
+    [{ tls: { serverName: 1 } }, TypeError, "tls.serverName: expected a host name without a port, got 1"],
+    [{ tls: { insecureSkipVerify: "yes" } }, TypeError, 'tls.insecureSkipVerify: expected a boolean, got "yes"'],
+    [{ proxy: "http://proxy:3128" }, TypeError, 'proxy: expected "environment", got "http://proxy:3128"'],
+    [{ proxy: true }, TypeError, 'proxy: expected "environment", got true'],
     [{ authority: "" }, TypeError, "authority: expected a host name"],
     [{ authority: "a b" }, TypeError, "authority: expected a host name"],
     [{ authority: 1 }, TypeError, "authority: expected a host name"],

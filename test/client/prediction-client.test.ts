@@ -368,7 +368,7 @@ describe("PredictionClient", () => {
       [[["a:8500", "http://b"]], TypeError, /one transport, got a:8500 over grpc and b:8501 over rest/],
       [[["a:8500", "dns:///b"]], TypeError, /pass it alone/],
       [[["a", "b"], 8500], TypeError, /a port goes only with a host name/],
-      [["grpcs://host"], TypeError, /not supported in this version/],
+      [["grpc://host", { tls: true }], TypeError, /goes with "grpcs:/],
       [[{}], TypeError, /target string, an array of them or a Transport/],
       [[undefined], TypeError, /got undefined/],
       [[null], TypeError, /got null/],

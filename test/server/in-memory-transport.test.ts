@@ -100,9 +100,17 @@ describe("createInMemoryTransport", () => {
     await expect(failed).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED", serverMessage: passedBeforeSending });
   });
 
-  it("asks a metadata function and fails with its error", async () => {
-    const metadata = async () => Promise.reject(new Error("no token"));
-    await expect(createInMemoryTransport({ m: echo() }).predict({ name: "m" }, { x }, { ...soon(), metadata })).rejects.toThrow("no token");
+  it("asks a metadata function and fails as over a connection where it does", async () => {
+    const cause = new Error("no token");
+    const metadata = async () => Promise.reject(cause);
+    const call = createInMemoryTransport({ m: echo() }).predict({ name: "m" }, { x }, { ...soon(), metadata });
+    await expect(call).rejects.toMatchObject({
+      name: "ServingError",
+      code: "UNAUTHENTICATED",
+      message: "UNAUTHENTICATED: predict m: the metadata function failed: no token",
+      retryable: false,
+      cause,
+    });
   });
 
   it("cancels running calls and refuses new ones when closed", async () => {

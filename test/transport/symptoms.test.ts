@@ -181,7 +181,7 @@ describe("a proxy between", () => {
   it.each([
     [502, "UNAVAILABLE", true, "the server behind it is down"],
     [503, "UNAVAILABLE", true, "the server behind it is down"],
-    [504, "DEADLINE_EXCEEDED", false, "the server behind it is down"],
+    [504, "DEADLINE_EXCEEDED", false, "a proxy waited too long"],
     [401, "UNAUTHENTICATED", false, "credentials"],
     [403, "PERMISSION_DENIED", false, "credentials"],
     [407, "UNAUTHENTICATED", false, "credentials"],

@@ -21,8 +21,13 @@ const emptyNote = /\. Resolution note: $/;
 export function rpcErrorFromStatus(cause: unknown, context: GrpcCallContext): RpcError {
   const { code, details } = cause as { code?: unknown; details?: unknown };
   const name: StatusCode = typeof code === "number" ? statusCodeFromNumber(code) : "INTERNAL";
-  const text = typeof details === "string" ? details : cause instanceof Error ? cause.message : String(cause);
-  return new RpcError({ ...context, transport, code: name, serverMessage: text.replace(emptyNote, ""), cause });
+  const text =
+    typeof details === "string" ? details : cause instanceof Error ? cause.message : "unexpected answer: grpc-js could not read it";
+  // OpenSSL ends what it says with a line break.
+  const line = text.startsWith("No connection established")
+    ? text.replace(emptyNote, "").replaceAll("\n", "")
+    : text.replace(emptyNote, "");
+  return new RpcError({ ...context, transport, code: name, serverMessage: line, cause });
 }
 
 /** The error for a call that ends here, without a word from the server. */

@@ -20,6 +20,7 @@ export interface RunningCall {
 export class RunningCalls {
   readonly #calls = new Set<RunningCall>();
   #timer: NodeJS.Timeout | undefined;
+  #onIdle: (() => void) | undefined;
   /** When the timer runs out. */
   #wakesAt = Number.POSITIVE_INFINITY;
 
@@ -33,7 +34,15 @@ export class RunningCalls {
   /** A call has settled; without one the timer does not keep the process alive. */
   delete(call: RunningCall): void {
     this.#calls.delete(call);
-    if (this.#calls.size === 0) this.#timer?.unref();
+    if (this.#calls.size > 0) return;
+    this.#timer?.unref();
+    this.#onIdle?.();
+  }
+
+  /** Run something as soon as no call is under way: now, or when the last has settled; for a channel that is given no more of them. */
+  whenIdle(run: () => void): void {
+    if (this.#calls.size === 0) run();
+    else this.#onIdle = run;
   }
 
   /** Cancel every call. */

@@ -1,19 +1,26 @@
 /** Calls over gRPC: one channel to one server. */
-import { Channel, type ChannelOptions, credentials } from "@grpc/grpc-js";
+import type { ChannelOptions } from "@grpc/grpc-js";
 import { maxTimerMs } from "../../deadline.js";
 import type { ModelSpec } from "../../model-spec.js";
 import { decodePredictResponse, EncodedPredictRequest } from "../../predict-codec.js";
+import type { TlsCredentials } from "../tls.js";
 import type { Transport, TransportCallOptions } from "../transport.js";
+import { createChannels } from "./channels.js";
 import { type GrpcCallContext, localRpcError } from "./error.js";
 import { framed } from "./frame.js";
 import type { GeneratedCall } from "./generated-calls.js";
-import { RunningCalls } from "./running-calls.js";
 import { unaryCall } from "./unary-call.js";
 
 /** Options of {@link createGrpcTransport}. */
 export interface GrpcTransportOptions {
   /** `host:port`, `[ipv6]:port` or `unix:/path`. */
   target: string;
+  /** Stands before the path of every method. @defaultValue nothing */
+  prefix?: string | undefined;
+  /** What connections are encrypted with. @defaultValue not encrypted */
+  tls?: TlsCredentials | undefined;
+  /** `"environment"`: through the proxy that grpc-js finds in the environment. @defaultValue none */
+  proxy?: "environment" | undefined;
   /** Sent as `:authority` instead of the target. */
   authority?: string | undefined;
   /** Time between keepalive pings while calls run, in milliseconds. @defaultValue 310_000 */
@@ -40,31 +47,36 @@ const channelDefaults: ChannelOptions = {
   "grpc.enable_retries": 0,
   "grpc.service_config_disable_resolution": 1,
   "grpc.keepalive_permit_without_calls": 0,
+  // A connection of its own for each channel: one that is opened to probe a server must not wait for another's next attempt to connect.
+  "grpc.use_local_subchannel_pool": 1,
   // While a server cannot be reached, calls fail at once until the next attempt; by default that may be two minutes after it is up.
   "grpc.initial_reconnect_backoff_ms": 250,
   "grpc.max_reconnect_backoff_ms": 2000,
-  // Connect to the address given, as the REST transport does, whatever http_proxy says.
-  "grpc.enable_http_proxy": 0,
 };
 
-const predictPath = "/tensorflow.serving.PredictionService/Predict";
+const predictMethod = "/tensorflow.serving.PredictionService/Predict";
 
 /**
- * A transport over plaintext gRPC to one server.
+ * A transport over gRPC to one server.
  *
  * It connects at the first call. While no call runs, its connection does not keep the process alive. What grpc-js cannot end is a connection
  * to a peer that accepts TCP but never speaks HTTP/2: closed or not, it stays until the peer ends it.
  */
 export function createGrpcTransport(options: GrpcTransportOptions): Transport {
-  const { target, authority, keepaliveMs = grpcTransportDefaults.keepaliveMs, maxResponseBytes = Number.POSITIVE_INFINITY } = options;
-  const connection = new Channel(channelTarget(target), credentials.createInsecure(), {
+  const { target, prefix = "", tls, proxy, authority } = options;
+  const { keepaliveMs = grpcTransportDefaults.keepaliveMs, maxResponseBytes = Number.POSITIVE_INFINITY } = options;
+  const channelOptions: ChannelOptions = {
     ...channelDefaults,
+    // By default, connect to the address given, as the REST transport does, whatever http_proxy says.
+    "grpc.enable_http_proxy": proxy === undefined ? 0 : 1,
     "grpc.keepalive_time_ms": Math.min(keepaliveMs, maxTimerMs),
     // grpc-js refuses responses above 4 MiB by default; the server has no limit.
     "grpc.max_receive_message_length": Number.isFinite(maxResponseBytes) ? maxResponseBytes : unlimited,
     ...(authority === undefined ? {} : { "grpc.default_authority": authority }),
-  });
-  const channel = { connection, running: new RunningCalls(), closed: false };
+  };
+  const settings = { target: channelTarget(target), options: channelOptions };
+  const channels = createChannels(settings, tls);
+  const predictPath = `${prefix}${predictMethod}`;
 
   /** A call through generated code, which is loaded now if this is the first. */
   async function generatedCall<Request, Result>(
@@ -74,16 +86,17 @@ export function createGrpcTransport(options: GrpcTransportOptions): Transport {
     callOptions: TransportCallOptions,
   ): Promise<Result> {
     const { path, encode, decode } = pick(await import("./generated-calls.js"));
-    return await unaryCall(channel, { path, context, encode: () => Buffer.from(encode(request)), decode }, callOptions);
+    const call = { path: prefix + path, context, encode: () => Buffer.from(encode(request)), decode };
+    return await unaryCall(channels, call, callOptions);
   }
 
-  const contextOf = (method: string, modelSpec?: ModelSpec): GrpcCallContext => ({ method, modelSpec, endpoint: target });
+  const contextOf = (method: string, modelSpec?: ModelSpec): GrpcCallContext => ({ method, modelSpec, endpoint: target + prefix });
 
   return {
     predict(spec, inputs, callOptions) {
       const encode = () => framed(new EncodedPredictRequest(spec, inputs, callOptions.outputFilter));
       const context = contextOf("predict", spec);
-      return unaryCall(channel, { path: predictPath, context, encode, decode: decodePredictResponse }, callOptions);
+      return unaryCall(channels, { path: predictPath, context, encode, decode: decodePredictResponse }, callOptions);
     },
     classify(spec, examples, callOptions) {
       const request = { about: spec, examples, context: callOptions.context };
@@ -109,9 +122,7 @@ export function createGrpcTransport(options: GrpcTransportOptions): Transport {
       if (code !== "OK") throw localRpcError(code, message, context);
     },
     async close() {
-      channel.closed = true;
-      channel.running.close();
-      connection.close();
+      channels.close();
     },
   };
 }

@@ -1,20 +1,15 @@
 /** One unary call as a promise that keeps to the caller's deadline and signal. */
 import { type Channel, connectivityState, type StatusObject, status } from "@grpc/grpc-js";
 import { atDeadline, minRemainingMs, onAbort, passedBeforeAnswer, passedBeforeSending, untilAborted } from "../../deadline.js";
-import { isServingError, tensorErrorOf } from "../../errors.js";
+import { metadataFailure } from "../../error-hints.js";
+import { formatCall, isServingError, ServingError, tensorErrorOf } from "../../errors.js";
+import { tlsErrorOf } from "../tls.js";
 import type { CallMetadata, TransportCallOptions } from "../transport.js";
 import { metadataToGrpc } from "./call-metadata.js";
+import type { Channels, UnaryChannel } from "./channels.js";
 import { type GrpcCallContext, localRpcError, rpcErrorFromStatus } from "./error.js";
 import { lazyMessage } from "./frame.js";
-import type { RunningCall, RunningCalls } from "./running-calls.js";
-
-/** What a call needs from its channel. */
-export interface UnaryChannel {
-  readonly connection: Channel;
-  readonly running: RunningCalls;
-  /** Whether the channel takes no more calls. */
-  readonly closed: boolean;
-}
+import type { RunningCall } from "./running-calls.js";
 
 /** One call to make. */
 export interface UnaryCall<Result> {
@@ -33,17 +28,18 @@ export interface UnaryCall<Result> {
  * the whole call, since each one around it costs as much as decoding a small tensor.
  *
  * @throws RpcError for every status but OK.
+ * @throws ServingError where the metadata function fails or the TLS credentials cannot be used; nothing was sent then.
  * @throws TensorError for an output that is no tensor.
  * @throws The `reason` of the signal, as it is, once that aborts; the call is cancelled then, or never sent.
  */
-export function unaryCall<Result>(channel: UnaryChannel, call: UnaryCall<Result>, options: TransportCallOptions): Promise<Result> {
+export function unaryCall<Result>(channels: Channels, call: UnaryCall<Result>, options: TransportCallOptions): Promise<Result> {
   const { metadata } = options;
-  if (typeof metadata !== "function") return sent(channel, call, options, metadata);
-  return askedMetadata(metadata, options, call.context).then((given) => sent(channel, call, options, given));
+  if (typeof metadata !== "function") return sent(channels, call, options, metadata);
+  return askedMetadata(metadata, options, call.context).then((given) => sent(channels, call, options, given));
 }
 
 function sent<Result>(
-  { connection, running, closed }: UnaryChannel,
+  channels: Channels,
   { path, context, encode, decode }: UnaryCall<Result>,
   { signal, deadline }: TransportCallOptions,
   metadata: CallMetadata = {},
@@ -55,18 +51,25 @@ function sent<Result>(
     const lazy = lazyMessage(request);
     const remainingMs = deadline - performance.now();
     if (remainingMs < minRemainingMs) throw deadlineExceeded(context, passedBeforeSending);
-    if (closed) throw localRpcError("CANCELLED", "the transport is closed", context);
+    if (channels.closed) throw localRpcError("CANCELLED", "the transport is closed", context);
+    const channel = channelFor(channels, context);
+    const { connection, running, answers } = channel;
     // grpc-js keeps the deadline only where the call has to wait for a connection: it alone knows when it sends it then.
     const isConnected = connection.getConnectivityState(false) === connectivityState.READY;
     if (isConnected) headers.set("grpc-timeout", timeoutText(remainingMs));
     const grpcDeadline = isConnected ? Number.POSITIVE_INFINITY : Date.now() + remainingMs;
     let call: ReturnType<Channel["createCall"]> | undefined;
-    const cancel = () => call?.cancelWithStatus(status.CANCELLED, "cancelled by the client");
+    let isCancelled = false;
+    const cancel = () => {
+      isCancelled = true;
+      call?.cancelWithStatus(status.CANCELLED, "cancelled by the client");
+    };
     const underWay: RunningCall = {
       deadline: isConnected ? deadline : Number.POSITIVE_INFINITY,
       cancel,
       expire() {
         reject(deadlineExceeded(context, passedBeforeAnswer));
+        if (channel.answers === answers) channels.doubt(channel);
         cancel();
       },
     };
@@ -76,20 +79,33 @@ function sent<Result>(
         reject(signal.reason);
         cancel();
       });
+    let hasHeaders = false;
     let response: Uint8Array | undefined;
     running.add(underWay);
     try {
       call = connection.createCall(path, grpcDeadline, undefined, null, undefined);
       call.start(headers, {
-        onReceiveMetadata() {},
+        onReceiveMetadata() {
+          hasHeaders = true;
+        },
         onReceiveMessage(message: Buffer) {
+          if (response !== undefined) {
+            reject(localRpcError("INTERNAL", "unexpected answer: the server sent a second message", context));
+            cancel();
+            return;
+          }
           response = message;
+          // Without it, a call that gets more would never end.
+          call?.startRead();
         },
         onReceiveStatus(result) {
+          if (!isCancelled) channel.answers++;
           running.delete(underWay);
           release?.();
           try {
             if (lazy?.failure !== undefined) throw requestError(lazy.failure, context);
+            if (!hasHeaders && isCutOff(result))
+              throw localRpcError("UNAVAILABLE", `Connection dropped: ${result.details}`, context, result);
             resolve(resultOf(result, response, decode, context));
           } catch (error) {
             reject(error);
@@ -109,6 +125,14 @@ function sent<Result>(
   });
 }
 
+function channelFor(channels: Channels, context: GrpcCallContext): UnaryChannel {
+  try {
+    return channels.forCall();
+  } catch (error) {
+    throw isServingError(error) ? tlsErrorOf(context, error) : error;
+  }
+}
+
 function encoded(encode: () => Buffer, context: GrpcCallContext): Buffer {
   try {
     return encode();
@@ -120,6 +144,11 @@ function encoded(encode: () => Buffer, context: GrpcCallContext): Buffer {
 /** The caller's mistake in a request; one in an input names the call, too. */
 function requestError(error: unknown, context: GrpcCallContext): unknown {
   return isServingError(error, "TensorError") ? tensorErrorOf(context, error) : error;
+}
+
+/** Whether a call ended without a word, as do those that a server of Node.js cuts off together with their connection. */
+function isCutOff({ code, details }: StatusObject): boolean {
+  return code === status.INTERNAL && details.startsWith("Received RST_STREAM with code 0");
 }
 
 /** What a finished call answered, or its error. */
@@ -154,9 +183,15 @@ function askedMetadata(
 ): Promise<CallMetadata> {
   return untilAborted(signal, (resolve, reject) => {
     const stop = atDeadline(deadline, () => reject(deadlineExceeded(context, passedBeforeSending)));
-    Promise.resolve().then(ask).then(resolve, reject).finally(stop);
+    const fail = (cause: unknown) => reject(metadataError(cause, context));
+    Promise.resolve().then(ask).then(resolve, fail).finally(stop);
     return stop;
   });
+}
+
+function metadataError(cause: unknown, { method, modelSpec }: GrpcCallContext): ServingError {
+  const { code, text, hint } = metadataFailure(cause);
+  return new ServingError(`${code}: ${formatCall(method, modelSpec)}: ${text}`, { code, hint, cause });
 }
 
 function deadlineExceeded(context: GrpcCallContext, text: string) {

@@ -5,6 +5,7 @@ import { type DType, isDType } from "../../tensor/dtype.js";
 import { isJsonDType, parseJson, parseTensorJson, tensorFromJson } from "../../tensor/json.js";
 import type { JsonObject, JsonValue } from "../../tensor/json-parser.js";
 import { expectedJsonBytes, JsonPrinter } from "../../tensor/json-print.js";
+import { quotedName, quotedNames } from "../../tensor/names.js";
 import { formatShape } from "../../tensor/shape.js";
 import { type AnyTensor, tensor } from "../../tensor/tensor.js";
 import type { TensorMap } from "../transport.js";
@@ -36,7 +37,7 @@ export function completeInputs(signature: Signature, inputs: TensorMap, format: 
   }
   for (const [name, spec] of Object.entries(signature.outputs)) {
     // The server computes and prints every output, wanted or not, and fails the call at the first that JSON cannot carry.
-    if (!isJsonDType(spec.dtype)) differences.push(`output "${name}": REST cannot carry ${spec.dtype}, use gRPC`);
+    if (!isJsonDType(spec.dtype)) differences.push(`output ${quotedName(name)}: REST cannot carry ${spec.dtype}, use gRPC`);
   }
   if (format === "row") differences.push(...rowProblems(complete));
   if (differences.length > 0) throw new SignatureError(subject, differences);
@@ -45,11 +46,11 @@ export function completeInputs(signature: Signature, inputs: TensorMap, format: 
 
 function inputProblems(name: string, value: AnyTensor): string[] {
   const problems: string[] = [];
-  if (!isJsonDType(value.dtype)) problems.push(`input "${name}": REST cannot carry ${value.dtype}, use gRPC`);
+  if (!isJsonDType(value.dtype)) problems.push(`input ${quotedName(name)}: REST cannot carry ${value.dtype}, use gRPC`);
   const empty = value.shape.indexOf(0);
   if (empty >= 0 && empty < value.shape.length - 1) {
     problems.push(
-      `input "${name}": JSON cannot tell shape ${formatShape(value.shape)} from ${formatShape(value.shape.slice(0, empty + 1))}, use gRPC`,
+      `input ${quotedName(name)}: JSON cannot tell shape ${formatShape(value.shape)} from ${formatShape(value.shape.slice(0, empty + 1))}, use gRPC`,
     );
   }
   return problems;
@@ -59,17 +60,11 @@ function rowProblems(inputs: TensorMap): string[] {
   const entries = Object.entries(inputs);
   const rows = entries[0]?.[1].shape[0];
   return entries.flatMap(([name, { shape }]) => {
-    if (shape.length === 0) return [`input "${name}": expected rows, got a scalar (row format)`];
-    if (shape[0] === 0) return [`input "${name}": expected at least one row, got shape ${formatShape(shape)} (row format)`];
-    if (shape[0] !== rows) return [`input "${name}": expected ${rows} rows as in the first input, got ${shape[0]} (row format)`];
+    if (shape.length === 0) return [`input ${quotedName(name)}: expected rows, got a scalar (row format)`];
+    if (shape[0] === 0) return [`input ${quotedName(name)}: expected at least one row, got shape ${formatShape(shape)} (row format)`];
+    if (shape[0] !== rows) return [`input ${quotedName(name)}: expected ${rows} rows as in the first input, got ${shape[0]} (row format)`];
     return [];
   });
-}
-
-function quoted(record: object): string {
-  return Object.keys(record)
-    .map((name) => `"${name}"`)
-    .join(", ");
 }
 
 /** The bytes of a request. */
@@ -143,12 +138,12 @@ export function readPredictBody(bytes: Uint8Array, signature: Signature, format:
   const answer = parseTensorJson(bytes, dtypesByPlace(signature, key), { maxDepth });
   const object = asObject(answer.value, "the answer");
   const value = object[key];
-  if (value === undefined) throw new Error(`expected "${key}" in the answer, got ${quoted(object) || "nothing"}`);
+  if (value === undefined) throw new Error(`expected "${key}" in the answer, got ${quotedNames(Object.keys(object))}`);
   const outputs: Record<string, AnyTensor> = Object.create(null);
   for (const [name, spec] of specs) {
-    if (!isDType(spec.dtype)) throw new Error(`output "${name}": expected a dtype that tensors can have, got ${spec.dtype}`);
+    if (!isDType(spec.dtype)) throw new Error(`output ${quotedName(name)}: expected a dtype that tensors can have, got ${spec.dtype}`);
     const column = specs.length === 1 ? value : format === "column" ? member(asObject(value, key), name) : rowsOf(value, name);
-    const parsed = answer.tensors.get(column) ?? tensorFromJson(column, spec.dtype, `output "${name}"`);
+    const parsed = answer.tensors.get(column) ?? tensorFromJson(column, spec.dtype, `output ${quotedName(name)}`);
     outputs[name] = withDimensions(parsed, spec);
   }
   return outputs;
@@ -172,7 +167,7 @@ function rowsOf(value: JsonValue, name: string): JsonValue[] {
 
 function member(object: JsonObject, name: string): JsonValue {
   const value = object[name];
-  if (value === undefined) throw new Error(`expected output "${name}" in the answer, got ${quoted(object) || "none"}`);
+  if (value === undefined) throw new Error(`expected output ${quotedName(name)} in the answer, got ${quotedNames(Object.keys(object))}`);
   return value;
 }
 

@@ -5,7 +5,7 @@ import { parseJson } from "../../tensor/json.js";
 
 /** Which call an error is about. */
 export interface RestCallContext extends ErrorSubject {
-  /** `host:port` of the server. */
+  /** `host:port` of the server, with the prefix path where there is one. */
   readonly endpoint: string;
 }
 
@@ -78,13 +78,23 @@ function errorText(body: Uint8Array): string | undefined {
   }
 }
 
+/** What undici makes of answers that break the rules of HTTP: lengths that contradict the body or each other, endless headers, 1xx unasked. */
+const garbage: ReadonlySet<unknown> = new Set(["UND_ERR_RESPONSE", "UND_ERR_RES_CONTENT_LENGTH_MISMATCH", "UND_ERR_HEADERS_OVERFLOW"]);
+
+/** Whether undici (7.30) met a status 1xx that nobody asked for, which it has no code for. */
+function isUnasked(message: string, name: string): boolean {
+  return message === "bad response" || name === "AssertionError";
+}
+
 /** The error for a request that got no whole answer. */
 export function rpcErrorFromConnection(cause: unknown, context: RestCallContext): RpcError {
   const { message = "", code: reason = "", name = "" } = cause as { message?: string; code?: string; name?: string };
   // An attempt on several addresses fails with an AggregateError, whose message is empty.
-  const text = [message, message.includes(reason) ? "" : reason].filter((part) => part !== "").join(": ") || String(cause);
+  const parts = [message, message.includes(reason) ? "" : reason].filter((part) => part !== "");
+  // What OpenSSL says ends with a line break.
+  const text = parts.map((part) => part.trim()).join(": ") || String(cause);
   // undici leaves the code out where the very first bytes are wrong, as those of a gRPC port are.
-  const isGarbage = name === "HTTPParserError" || reason.startsWith("HPE_") || reason === "UND_ERR_RESPONSE";
+  const isGarbage = name === "HTTPParserError" || reason.startsWith("HPE_") || garbage.has(reason) || isUnasked(message, name);
   return new RpcError({
     ...context,
     transport,

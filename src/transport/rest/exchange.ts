@@ -1,9 +1,12 @@
 /** One HTTP exchange as a promise that keeps to the caller's deadline and signal. */
 import { validateHeaderName, validateHeaderValue } from "node:http";
-import type { Dispatcher, Pool } from "undici";
+import type { Dispatcher } from "undici";
 import { atDeadline, minRemainingMs, onAbort, passedBeforeAnswer, passedBeforeSending, unlessAborted } from "../../deadline.js";
-import { isServingError } from "../../errors.js";
+import { metadataFailure } from "../../error-hints.js";
+import { formatCall, isServingError, ServingError } from "../../errors.js";
+import { tlsErrorOf } from "../tls.js";
 import type { CallMetadata, TransportCallOptions } from "../transport.js";
+import type { Dispatchers } from "./connector.js";
 import { type RestCallContext, restError, rpcErrorFromAnswer, rpcErrorFromConnection } from "./error.js";
 
 /** Errors are short; more is cut, whoever sent it. */
@@ -21,7 +24,9 @@ export interface RestRequest {
 
 /** What an exchange needs from its transport. */
 export interface RestConnection {
-  readonly pool: Pool;
+  /** Scheme, host and port of the server. */
+  readonly origin: string;
+  readonly dispatchers: Dispatchers;
   /** Aborts when the transport is closed. */
   readonly closed: AbortSignal;
   /** Bodies of at least this many bytes are compressed. */
@@ -40,11 +45,15 @@ interface Message {
 
 /** Why a call was ended here. */
 const deadlinePassed = Symbol("deadline passed");
+const neverConnected = Symbol("deadline passed without a connection");
+
+const passedBeforeConnection = "the deadline passed before there was a connection";
 
 /**
  * The body of a 200 answer.
  *
  * @throws RpcError for every other answer, a failed connection and the deadline.
+ * @throws ServingError where the metadata function fails or the TLS credentials cannot be used; nothing was sent then.
  * @throws The `reason` of the signal, as it is, once that aborts.
  */
 export async function exchange(
@@ -59,14 +68,15 @@ export async function exchange(
   const controller = new AbortController();
   const end = () => controller.abort();
   const stops = [
-    atDeadline(options.deadline, () => controller.abort(deadlinePassed)),
+    // Aborting ends connections, so this is the time to look.
+    atDeadline(options.deadline, () => controller.abort(connection.dispatchers.isConnected() ? deadlinePassed : neverConnected)),
     onAbort(connection.closed, end),
     ...(signal === undefined ? [] : [onAbort(signal, end)]),
   ];
   if (connection.closed.aborted) end();
   let isSent = false;
   try {
-    const headers = headersFrom(await unlessAborted(controller.signal, metadataOf(options)), request);
+    const headers = headersFrom(await unlessAborted(controller.signal, metadataOf(options, context)), request);
     const sendOnce = async (gzipMinBytes: number): Promise<Uint8Array> => {
       const message = await unlessAborted(controller.signal, messageOf(request, headers, gzipMinBytes));
       assertTimeLeft(options, context);
@@ -84,6 +94,7 @@ export async function exchange(
   } catch (error) {
     if (signal?.aborted) throw signal.reason;
     if (controller.signal.reason === deadlinePassed) throw deadlineExceeded(context, isSent ? passedBeforeAnswer : passedBeforeSending);
+    if (controller.signal.reason === neverConnected) throw deadlineExceeded(context, isSent ? passedBeforeConnection : passedBeforeSending);
     if (connection.closed.aborted) throw restError("CANCELLED", "the transport is closed", context, { cause: error });
     throw error;
   } finally {
@@ -116,12 +127,13 @@ function looksEmpty(error: unknown): boolean {
 }
 
 async function send(connection: RestConnection, message: Message, signal: AbortSignal, context: RestCallContext): Promise<Uint8Array> {
-  const { pool, maxResponseBytes } = connection;
+  const { origin, dispatchers, maxResponseBytes } = connection;
   const { path, body } = message;
   const headers = [...message.headers];
   let answer: { readonly status: number; readonly contentType: string; readonly body: Uint8Array };
   try {
-    const response = await pool.request({ path, method: body === undefined ? "GET" : "POST", headers, body: body ?? null, signal });
+    const method = body === undefined ? "GET" : "POST";
+    const response = await dispatchers.forRequest().request({ origin, path, method, headers, body: body ?? null, signal });
     const ok = response.statusCode === 200;
     answer = {
       status: response.statusCode,
@@ -130,7 +142,7 @@ async function send(connection: RestConnection, message: Message, signal: AbortS
       body: await startOf(response.body, ok ? maxResponseBytes + 1 : maxErrorBytes),
     };
   } catch (cause) {
-    throw rpcErrorFromConnection(cause, context);
+    throw isServingError(cause) ? tlsErrorOf(context, cause) : rpcErrorFromConnection(cause, context);
   }
   if (answer.status !== 200) throw rpcErrorFromAnswer(answer, context);
   if (answer.body.length > maxResponseBytes) {
@@ -153,9 +165,14 @@ async function startOf(body: Dispatcher.ResponseData["body"], maxBytes: number):
 }
 
 /** The metadata of this attempt. */
-async function metadataOf(options: TransportCallOptions): Promise<CallMetadata> {
-  const { metadata = {} } = options;
-  return typeof metadata === "function" ? await metadata() : metadata;
+async function metadataOf({ metadata = {} }: TransportCallOptions, { method, modelSpec }: RestCallContext): Promise<CallMetadata> {
+  if (typeof metadata !== "function") return metadata;
+  try {
+    return await metadata();
+  } catch (cause) {
+    const { code, text, hint } = metadataFailure(cause);
+    throw new ServingError(`${code}: ${formatCall(method, modelSpec)}: ${text}`, { code, hint, cause });
+  }
 }
 
 /** Headers that shape the message itself; a second opinion on them would break it. */
@@ -179,7 +196,9 @@ function headersFrom(metadata: CallMetadata, request: RestRequest): string[] {
     if (value instanceof Uint8Array)
       throw new TypeError(`metadata "${name}": expected a string, got a Uint8Array, which only gRPC can send`);
     if (ownHeaders.has(name.toLowerCase())) throw new TypeError(`metadata "${name}": the REST transport sets this header itself`);
-    for (const item of typeof value === "string" ? [value] : value) headers.push(name, checkHeader(name, item));
+    // In one line, which says the same as several: on the way to a proxy undici keeps only the last of these.
+    const items = (typeof value === "string" ? [value] : value).map((item) => checkHeader(name, item));
+    if (items.length > 0) headers.push(name, items.join(", "));
   }
   return headers;
 }

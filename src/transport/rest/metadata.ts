@@ -1,8 +1,10 @@
 /** Answers of GetModelMetadata and GetModelStatus over REST: protobuf JSON, with field names as in the .proto files. */
-import { type StatusCode, statusCodes } from "../../errors.js";
+import { isServingError, type StatusCode, statusCodes, TensorError } from "../../errors.js";
 import type { Signature, TensorSpec } from "../../signature.js";
+import { type ExpansionBudget, expansionBudget } from "../../tensor/codec.js";
 import { type DType, dtypeFromUpstreamName, dtypes, isDType } from "../../tensor/dtype.js";
 import type { JsonObject, JsonValue } from "../../tensor/json-parser.js";
+import { quotedName } from "../../tensor/names.js";
 import { elementCount } from "../../tensor/shape.js";
 import { type AnyTensor, tensor } from "../../tensor/tensor.js";
 import type { ModelMetadata, ModelVersionState, ModelVersionStatus } from "../transport.js";
@@ -15,8 +17,9 @@ export function readMetadata(bytes: Uint8Array): ModelMetadata {
   const metadata = asObject(answer["metadata"], "metadata");
   const definitions = asObject(asObject(metadata["signature_def"], "metadata.signature_def")["signature_def"], "the signature map");
   const signatures: Record<string, Signature> = Object.create(null);
+  const budget = expansionBudget();
   for (const [name, value] of Object.entries(definitions)) {
-    const signature = readSignature(asObject(value, `signature "${name}"`));
+    const signature = readSignature(asObject(value, `signature ${quotedName(name)}`), budget);
     // Nobody can call __saved_model_init_op, which has neither inputs nor a method.
     if (signature.methodName !== "" || Object.keys(signature.inputs).length > 0) signatures[name] = signature;
   }
@@ -24,12 +27,12 @@ export function readMetadata(bytes: Uint8Array): ModelMetadata {
   return { modelSpec: { name: text(spec["name"]), ...(version == null ? {} : { version: integer(version) }) }, signatures };
 }
 
-function readSignature(definition: JsonObject): Signature {
+function readSignature(definition: JsonObject, budget: ExpansionBudget): Signature {
   const defaults = optionalObject(definition["defaults"]);
   const inputs = readSpecs(optionalObject(definition["inputs"]));
   for (const [name, spec] of Object.entries(inputs)) {
     const value = defaults[name];
-    const read = value === undefined ? undefined : readDefault(asObject(value, `default of "${name}"`));
+    const read = value === undefined ? undefined : readDefault(asObject(value, `default of ${quotedName(name)}`), budget);
     if (read !== undefined) inputs[name] = { ...spec, default: read };
   }
   return { methodName: text(definition["method_name"]), inputs, outputs: readSpecs(optionalObject(definition["outputs"])) };
@@ -38,7 +41,7 @@ function readSignature(definition: JsonObject): Signature {
 function readSpecs(infos: JsonObject): Record<string, TensorSpec> {
   const specs: Record<string, TensorSpec> = Object.create(null);
   for (const [name, value] of Object.entries(infos)) {
-    const info = asObject(value, `"${name}"`);
+    const info = asObject(value, quotedName(name));
     const shape = optionalObject(info["tensor_shape"]);
     const dims = readDims(shape).map((dim) => (dim < 0 ? null : dim));
     specs[name] = { dtype: readDType(info["dtype"]), shape: shape["unknown_rank"] === true ? null : dims };
@@ -57,6 +60,9 @@ function readDims(shape: JsonObject): number[] {
   return Array.isArray(dims) ? dims.map((dim) => Number(integer(asObject(dim, "a dimension")["size"]))) : [];
 }
 
+/** What one more string takes that is another's. */
+const referenceBytes = 8;
+
 /** The typed list of each dtype; those not named here are in `int_val`. */
 const lists: Partial<Record<DType, string>> = {
   float32: "float_val",
@@ -70,22 +76,42 @@ const lists: Partial<Record<DType, string>> = {
   string: "string_val",
 };
 
-/** A default as a whole TensorProto; `undefined` where the dtype has no tensor here or none that REST could send. */
-function readDefault(proto: JsonObject): AnyTensor | undefined {
+/** A default as a whole TensorProto; `undefined` where it is no tensor, or none that REST could send: it must not hide the other metadata. */
+function readDefault(proto: JsonObject, budget: ExpansionBudget): AnyTensor | undefined {
   const dtype = readDType(proto["dtype"]);
   if (!isDType(dtype) || ["complex", "quantized", "float8"].includes(dtypes[dtype].kind)) return undefined;
-  const shape = readDims(optionalObject(proto["tensor_shape"]));
-  const content = proto["tensor_content"];
-  if (typeof content === "string" && content !== "" && dtype !== "string") {
-    const bytes = Uint8Array.from(Buffer.from(content, "base64"));
-    const { array, bytes: width } = dtypes[dtype];
-    return bytes.length % width === 0 ? (tensor(dtype, shape, new array(bytes.buffer) as never) as AnyTensor) : undefined;
+  try {
+    const shape = readDims(optionalObject(proto["tensor_shape"]));
+    const content = proto["tensor_content"];
+    const isContent = typeof content === "string" && content !== "" && dtype !== "string";
+    return isContent ? defaultFromContent(content, dtype, shape) : defaultFromList(proto[lists[dtype] ?? "int_val"], dtype, shape, budget);
+  } catch (error) {
+    if (isServingError(error, "TensorError")) return undefined;
+    throw error;
   }
-  const list = proto[lists[dtype] ?? "int_val"];
-  const given = (Array.isArray(list) ? list : []).map((value) => element(value, dtype));
-  // A short list is filled with its last value, an empty one with zeros.
-  const filler = given.at(-1) ?? element(dtype === "string" ? "" : dtype === "bool" ? false : 0n, dtype);
-  const values = Array.from({ length: elementCount(shape) }, (_, index) => given[index] ?? filler);
+}
+
+function defaultFromContent(content: string, dtype: Exclude<DType, "string">, shape: readonly number[]): AnyTensor | undefined {
+  const bytes = Uint8Array.from(Buffer.from(content, "base64"));
+  const { array, bytes: width } = dtypes[dtype];
+  return bytes.length % width === 0 ? (tensor(dtype, shape, new array(bytes.buffer) as never) as AnyTensor) : undefined;
+}
+
+/** A short list is filled with its last value, an empty one with zeros, as far as the budget goes. */
+function defaultFromList(
+  list: JsonValue | undefined,
+  dtype: DType,
+  shape: readonly number[],
+  budget: ExpansionBudget,
+): AnyTensor | undefined {
+  const count = elementCount(shape);
+  const values = (Array.isArray(list) ? list.slice(0, count) : []).map((value) => element(value, dtype));
+  const missing = count - values.length;
+  const growth = missing * (dtypes[dtype].bytes || referenceBytes);
+  if (growth > budget.left) return undefined;
+  budget.left -= growth;
+  const filler = values.at(-1) ?? element(dtype === "string" ? "" : dtype === "bool" ? false : 0n, dtype);
+  for (let i = 0; i < missing; i++) values.push(filler);
   const flat = dtypes[dtype].array === Uint16Array ? Uint16Array.from(values as number[]) : values;
   return tensor(dtype, shape, flat as never) as AnyTensor;
 }
@@ -95,8 +121,13 @@ function element(value: JsonValue, dtype: DType): number | bigint | boolean | Ui
   const { kind } = dtypes[dtype];
   if (kind === "string") return Uint8Array.from(Buffer.from(text(value), "base64"));
   if (kind === "bool") return value === true;
-  return kind === "bigint" ? integer(value) : Number(value);
+  if (kind === "bigint") return integer(value);
+  if (typeof value === "number" || typeof value === "bigint" || nonFinite.has(value)) return Number(value);
+  throw new TensorError(`expected a number, got ${typeof value}`);
 }
+
+/** Floats that JSON has no form for. */
+const nonFinite: ReadonlySet<unknown> = new Set(["NaN", "Infinity", "-Infinity"]);
 
 const states: ReadonlySet<string> = new Set<ModelVersionState>(["UNKNOWN", "START", "LOADING", "AVAILABLE", "UNLOADING", "END"]);
 

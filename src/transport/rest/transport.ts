@@ -1,8 +1,8 @@
 /** Calls over REST: HTTP/1.1 to one server. */
-import { Pool } from "undici";
 import { formatCall, isServingError, tensorErrorOf } from "../../errors.js";
 import type { Example } from "../../example-codec.js";
 import { type ModelSpec, signatureNameOf } from "../../model-spec.js";
+import type { TlsCredentials } from "../tls.js";
 import type {
   AnsweringModel,
   ModelMetadata,
@@ -14,7 +14,7 @@ import type {
   TransportPredictOptions,
 } from "../transport.js";
 import { completeInputs, readPredictBody, writePredictBody } from "./bodies.js";
-import { createConnector } from "./connector.js";
+import { createDirectDispatcher, createProxiedDispatchers } from "./connector.js";
 import { type RestCallContext, restError, unimplemented } from "./error.js";
 import { readClassifyBody, readRegressBody, writeExamplesBody } from "./example-bodies.js";
 import { exchange, type RestRequest } from "./exchange.js";
@@ -24,8 +24,12 @@ import { predictRefusal } from "./refusals.js";
 
 /** Options of {@link createRestTransport}. */
 export interface RestTransportOptions {
-  /** `http://host:port`, with the prefix path where there is one and no slash at the end. */
+  /** `http://host:port` or `https://host:port`, with the prefix path where there is one and no slash at the end. */
   url: string;
+  /** What connections are encrypted with; needed for `https://`. */
+  tls?: TlsCredentials | undefined;
+  /** `"environment"`: through the proxy that undici finds in the environment. @defaultValue none */
+  proxy?: "environment" | undefined;
   /** Request bodies of at least this many bytes are sent gzip-compressed. @defaultValue never */
   gzipMinBytes?: number;
   /** Answers of more bytes are refused; not those that report an error, of which no more than the start is read. @defaultValue unlimited */
@@ -38,15 +42,14 @@ export interface RestTransportOptions {
  * It connects at the first call. While no call runs, its connections do not keep the process alive.
  */
 export function createRestTransport(options: RestTransportOptions): Transport {
-  const { url, gzipMinBytes = Number.POSITIVE_INFINITY, maxResponseBytes = Number.POSITIVE_INFINITY } = options;
+  const { url, tls, proxy, gzipMinBytes = Number.POSITIVE_INFINITY, maxResponseBytes = Number.POSITIVE_INFINITY } = options;
   const { origin, host, pathname } = new URL(url);
   const prefix = pathname.replace(/\/+$/, "");
-  // Waiting is limited by each call's deadline, which covers connecting, headers and body.
-  const { connect, abandon } = createConnector();
-  const pool = new Pool(origin, { pipelining: 1, keepAliveTimeout: 4000, headersTimeout: 0, bodyTimeout: 0, connect });
+  const endpoint = host + prefix;
+  const dispatchers = proxy === undefined ? createDirectDispatcher(origin, tls) : createProxiedDispatchers(tls);
   let running = 0;
   const closing = new AbortController();
-  const connection = { pool, closed: closing.signal, gzipMinBytes, maxResponseBytes };
+  const connection = { origin, dispatchers, closed: closing.signal, gzipMinBytes, maxResponseBytes };
 
   async function call<Result>(
     method: string,
@@ -55,7 +58,7 @@ export function createRestTransport(options: RestTransportOptions): Transport {
     options: TransportCallOptions,
     read: (answer: Uint8Array) => Result,
   ): Promise<Result> {
-    const context: RestCallContext = { method, modelSpec: spec, endpoint: host };
+    const context: RestCallContext = { method, modelSpec: spec, endpoint };
     const bytes = await bytesOf({ ...request, path: prefix + request.path }, options, context);
     try {
       return read(bytes);
@@ -71,7 +74,7 @@ export function createRestTransport(options: RestTransportOptions): Transport {
       return await exchange(connection, request, options, context);
     } finally {
       running--;
-      if (running === 0) abandon();
+      if (running === 0) dispatchers.abandon();
     }
   }
 
@@ -84,7 +87,7 @@ export function createRestTransport(options: RestTransportOptions): Transport {
     const signatureName = signatureNameOf(spec);
     const signature = options.signature ?? (await fetchMetadata("predict", spec, options)).signatures[signatureName];
     const refusal = signature === undefined ? undefined : predictRefusal(signature, inputs, options.outputFilter ?? []);
-    if (refusal !== undefined) throw restError("INVALID_ARGUMENT", refusal, { method: "predict", modelSpec: spec, endpoint: host });
+    if (refusal !== undefined) throw restError("INVALID_ARGUMENT", refusal, { method: "predict", modelSpec: spec, endpoint });
     // The server does not know the signature either, and looks at it before the inputs: the refusal is its own.
     const sent = signature === undefined ? {} : completeInputs(signature, inputs, format, formatCall("predict", spec));
     const request: RestRequest = {
@@ -119,16 +122,16 @@ export function createRestTransport(options: RestTransportOptions): Transport {
     classify: (spec, examples, options) => infer("classify", spec, examples, options, readClassifyBody),
     regress: (spec, examples, options) => infer("regress", spec, examples, options, readRegressBody),
     async multiInference(tasks) {
-      throw unimplemented({ method: "multiInference", modelSpec: tasks[0]?.spec, endpoint: host });
+      throw unimplemented({ method: "multiInference", modelSpec: tasks[0]?.spec, endpoint });
     },
     async reloadConfig() {
-      throw unimplemented({ method: "reloadConfig", endpoint: host });
+      throw unimplemented({ method: "reloadConfig", endpoint });
     },
     getModelMetadata: (spec, options) => fetchMetadata("getModelMetadata", spec, options),
     getModelStatus: (spec, options) => call("getModelStatus", spec, { path: statusPath(spec) }, options, readStatuses),
     async close() {
       closing.abort();
-      await pool.destroy();
+      await dispatchers.destroy();
     },
   };
 }

@@ -57,14 +57,14 @@ export const clientCases: readonly ContractCase[] = [
   ),
   shared(
     "wrong input",
-    "rejects with what the metadata function throws",
+    "rejects where the metadata function throws, saying so",
     ({ createClient }) => {
       const metadata = async () => {
         throw new Error("no token");
       };
       return withOwn(createClient({ metadata }), (own) => own.predict("half_plus_two", { x }));
     },
-    fails("Error", "no token"),
+    fails("UNAUTHENTICATED", "the metadata function failed: no token"),
   ),
   shared("wrong version", "describes errors in full", errorOf, {
     name: "RpcError",

@@ -150,6 +150,8 @@ describe("createGrpcTransport", () => {
 });
 
 describe("createGrpcTransport rejects", () => {
+  const noToken = new Error("no token");
+
   it("with the server's code and text", async () => {
     const { transport, server } = await setUp(() => ({ code: 5, message: "Servable not found for request: Latest(m)" }));
     await expect(predict(transport)).rejects.toMatchObject({
@@ -256,10 +258,34 @@ describe("createGrpcTransport rejects", () => {
     expect(calls).toHaveLength(0);
   });
 
-  it("with what the metadata function throws", async () => {
+  it.each([
+    ["rejects", () => Promise.reject(noToken)],
+    [
+      "throws",
+      () => {
+        throw noToken;
+      },
+    ],
+  ])("with UNAUTHENTICATED where the metadata function %s", async (_how, metadata) => {
+    const { transport, calls } = await setUp(() => ok);
+    await expect(predict(transport, { metadata })).rejects.toMatchObject({
+      name: "ServingError",
+      code: "UNAUTHENTICATED",
+      message: "UNAUTHENTICATED: predict m: the metadata function failed: no token",
+      retryable: false,
+      hint: expect.stringContaining("nothing was sent"),
+      cause: noToken,
+    });
+    expect(calls).toHaveLength(0);
+  });
+
+  it("with the reason of a signal whose abort makes the metadata function fail", async () => {
     const { transport } = await setUp(() => ok);
-    const error = new Error("no token");
-    await expect(predict(transport, { metadata: () => Promise.reject(error) })).rejects.toBe(error);
+    const abort = new AbortController();
+    const metadata = () => new Promise<never>((_, reject) => abort.signal.addEventListener("abort", () => reject(noToken)));
+    const call = predict(transport, { signal: abort.signal, metadata });
+    queueMicrotask(() => abort.abort("enough"));
+    await expect(call).rejects.toBe("enough");
   });
 
   it.each<[string, TransportPredictOptions["metadata"] & object, string]>([

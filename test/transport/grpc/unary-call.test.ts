@@ -1,6 +1,7 @@
 import { type Channel, connectivityState } from "@grpc/grpc-js";
 import { describe, expect, it } from "vitest";
 import { TensorError } from "../../../src/errors.js";
+import type { Channels } from "../../../src/transport/grpc/channels.js";
 import { RunningCalls } from "../../../src/transport/grpc/running-calls.js";
 import { unaryCall } from "../../../src/transport/grpc/unary-call.js";
 
@@ -23,6 +24,10 @@ function brokenConnection(broken: (typeof steps)[number]) {
   return { connection: connection as unknown as Channel, counts };
 }
 
+function channelsOf(connection: Channel, running = new RunningCalls()): Channels {
+  return { closed: false, forCall: () => ({ connection, running, answers: 0 }), doubt: () => undefined, close: () => undefined };
+}
+
 const context = { method: "predict", modelSpec: { name: "m" }, endpoint: "e:1" };
 
 describe("unaryCall", () => {
@@ -39,8 +44,7 @@ describe("unaryCall", () => {
       encode: () => Buffer.alloc(0),
       decode: () => undefined,
     };
-    const channel = { connection, running, closed: false };
-    await expect(unaryCall(channel, call, { deadline: performance.now() + 5000, signal })).rejects.toMatchObject({
+    await expect(unaryCall(channelsOf(connection, running), call, { deadline: performance.now() + 5000, signal })).rejects.toMatchObject({
       name: "RpcError",
       message: `INTERNAL: predict m: broken ${step}`,
       endpoint: "e:1",
@@ -59,7 +63,7 @@ describe("unaryCall", () => {
       throw new TensorError('input "x" changed');
     };
     const call = { path: "/s/m", context, encode, decode: () => undefined };
-    const sent = unaryCall({ connection, running: new RunningCalls(), closed: false }, call, { deadline: performance.now() + 5000 });
+    const sent = unaryCall(channelsOf(connection), call, { deadline: performance.now() + 5000 });
     await expect(sent).rejects.toMatchObject({ name: "TensorError", message: 'INVALID_ARGUMENT: predict m: input "x" changed' });
   });
 });

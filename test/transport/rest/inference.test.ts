@@ -74,7 +74,7 @@ describe("what REST does not have", () => {
       message: `UNIMPLEMENTED: ${subject}: TensorFlow Serving's REST API has no ${method}`,
       hint: "use gRPC (port 8500 by default)",
       transport: "rest",
-      endpoint: new URL(server.url).host,
+      endpoint: `${new URL(server.url).host}/prefix`,
     });
     expect(server.seen).toEqual([]);
   });

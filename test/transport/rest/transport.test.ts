@@ -418,6 +418,32 @@ describe("deadline, signal and close", () => {
     expect(error).toMatchObject({ code: "DEADLINE_EXCEEDED", serverMessage: passedBeforeSending });
   });
 
+  it("fails with UNAUTHENTICATED where the metadata function does, and sends nothing", async () => {
+    const cause = new Error("no token");
+    const failing = () => {
+      throw cause;
+    };
+    for (const metadata of [() => Promise.reject(cause), failing]) {
+      expect(await rejection(predictX({ metadata }))).toMatchObject({
+        name: "ServingError",
+        code: "UNAUTHENTICATED",
+        message: "UNAUTHENTICATED: predict m: the metadata function failed: no token",
+        retryable: false,
+        hint: expect.stringContaining("nothing was sent"),
+        cause,
+      });
+    }
+    expect(server.seen).toEqual([]);
+  });
+
+  it("rejects with the reason of a signal whose abort makes the metadata function fail", async () => {
+    const abort = new AbortController();
+    const metadata = () => new Promise<never>((_, reject) => abort.signal.addEventListener("abort", () => reject(new Error("no token"))));
+    const call = rejection(predictX({ signal: abort.signal, metadata }));
+    setImmediate(() => abort.abort("enough"));
+    expect(await call).toBe("enough");
+  });
+
   it("cancels running calls when it is closed", async () => {
     let arrived = () => {};
     const seen = new Promise<void>((resolve) => {

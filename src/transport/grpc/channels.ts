@@ -1,0 +1,100 @@
+/** The channels of one transport: one at a time, and another where the one before is of no use any more. */
+import { Channel, type ChannelOptions, connectivityState, credentials } from "@grpc/grpc-js";
+import type { TlsCredentials } from "../tls.js";
+import { RunningCalls } from "./running-calls.js";
+
+/** Where calls go. */
+export interface UnaryChannel {
+  readonly connection: Channel;
+  readonly running: RunningCalls;
+  /** Calls that have ended by themselves, however they did. */
+  answers: number;
+}
+
+/** What a transport makes its calls on. */
+export interface Channels {
+  /** Whether no more calls are taken. */
+  readonly closed: boolean;
+  /**
+   * The channel for a call that is made now.
+   *
+   * @throws ServingError if the TLS credentials cannot be used.
+   */
+  forCall(): UnaryChannel;
+  /** A connected channel on which a call found no answer in time, nor any other call: later calls get another one. */
+  doubt(channel: UnaryChannel): void;
+  /** Cancel all calls and end all connections. */
+  close(): void;
+}
+
+/** What all channels of a transport have in common. */
+export interface ChannelSettings {
+  /** In grpc-js's grammar. */
+  readonly target: string;
+  readonly options: ChannelOptions;
+}
+
+/**
+ * Channels to one target.
+ *
+ * grpc-js keeps a connection whose other end has vanished, or has left HTTP/2, until a keepalive ping fails: that is minutes, during which
+ * every call would wait for its deadline. And it makes all connections of a channel with the same certificates, so files that have changed
+ * mean another channel; one that is connected stays.
+ */
+export function createChannels({ target, options }: ChannelSettings, tls: TlsCredentials | undefined): Channels {
+  const serverName = tls?.serverName;
+  const channelOptions = serverName === undefined ? options : { ...options, "grpc.ssl_target_name_override": serverName };
+  const open = new Set<UnaryChannel>();
+  let current: { readonly channel: UnaryChannel; readonly context: ReturnType<TlsCredentials["context"]> | undefined } | undefined;
+  let closed = false;
+
+  function renewed(): UnaryChannel {
+    const context = tls?.context();
+    if (current !== undefined && current.context === context) return current.channel;
+    if (current !== undefined) retire(current.channel);
+    const connection = new Channel(target, credentialsOf(tls, context), channelOptions);
+    const channel = { connection, running: new RunningCalls(), answers: 0 };
+    open.add(channel);
+    current = { channel, context };
+    return channel;
+  }
+
+  /** Its calls may still be waiting for a connection, or for answers from one that takes no more calls. */
+  function retire(channel: UnaryChannel): void {
+    channel.running.whenIdle(() => {
+      open.delete(channel);
+      closeChannel(channel);
+    });
+  }
+
+  return {
+    get closed() {
+      return closed;
+    },
+    forCall() {
+      if (current === undefined) return renewed();
+      const { channel } = current;
+      if (tls === undefined || channel.connection.getConnectivityState(false) === connectivityState.READY) return channel;
+      return renewed();
+    },
+    doubt(channel) {
+      if (current?.channel !== channel) return;
+      current = undefined;
+      retire(channel);
+    },
+    close() {
+      closed = true;
+      for (const channel of open) closeChannel(channel);
+    },
+  };
+}
+
+function credentialsOf(tls: TlsCredentials | undefined, context: ReturnType<TlsCredentials["context"]> | undefined) {
+  if (tls === undefined || context === undefined) return credentials.createInsecure();
+  return credentials.createFromSecureContext(context, { rejectUnauthorized: tls.rejectUnauthorized });
+}
+
+function closeChannel({ connection, running }: UnaryChannel): void {
+  running.close();
+  connection.close();
+}
