@@ -1,6 +1,7 @@
 /** A server of the soak as the soak sees it: it is killed and comes back on the same ports. */
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
+import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
 const program = fileURLToPath(new URL("./server-process.ts", import.meta.url));
@@ -49,6 +50,13 @@ export class Endpoint {
       this.#report = report;
     });
     await Promise.race([once(child, "message"), ended]);
+  }
+
+  /** Have the server hang for a time, and go on. */
+  async hang(durationMs: number): Promise<void> {
+    this.#child?.kill("SIGSTOP");
+    await pause(durationMs);
+    this.#child?.kill("SIGCONT");
   }
 
   /** Kill the server in the middle of its work; settles when it is gone. */

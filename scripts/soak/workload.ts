@@ -6,6 +6,9 @@ import { servable } from "../../src/server/index.js";
 export const modelName = "soak";
 
 const maxRows = 64;
+/** Rows of one call in so many, about 1.5 MB. */
+const largeRows = 10_000;
+const callsPerLarge = 500;
 const columns = 16;
 
 /** How long the model takes at most, in milliseconds; each call takes a random part of it. */
@@ -52,9 +55,9 @@ function answerTo({ x, ids, names }: SoakInputs) {
 
 type SoakInputs = ReturnType<typeof randomInputs>;
 
-/** Inputs for one call: 1 to 64 rows that no other call has. */
+/** Inputs for one call: 1 to 64 rows that no other call has, or once in a while 10,000. */
 export function randomInputs() {
-  const rows = 1 + Math.floor(Math.random() * maxRows);
+  const rows = Math.random() * callsPerLarge < 1 ? largeRows : 1 + Math.floor(Math.random() * maxRows);
   const id = () => BigInt(Math.floor(Math.random() * Number.MAX_SAFE_INTEGER)) * 1024n;
   return {
     x: tensor(

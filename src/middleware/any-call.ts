@@ -17,7 +17,7 @@ export interface AnyCall<Result = unknown> {
 }
 
 /** What one attempt changes in the options of its call. */
-export type AttemptLimits = Pick<TransportCallOptions, "deadline" | "avoid">;
+export type AttemptLimits = Partial<Pick<TransportCallOptions, "deadline" | "avoid">>;
 
 /** What is done with every call of a transport. */
 export type RunCall = <Result>(call: AnyCall<Result>) => Promise<Result>;

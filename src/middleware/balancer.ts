@@ -4,7 +4,7 @@ import { knownFailure } from "../error-hints.js";
 import { isServingError, RpcError, type StatusCode } from "../errors.js";
 import type { Transport } from "../transport/transport.js";
 import { type AnyCall, transportOf } from "./any-call.js";
-import { isQueueRefusal } from "./concurrency-limit.js";
+import { isHandedBack } from "./concurrency-limit.js";
 import { EndpointPool, type EndpointSource, type EndpointStatus, type WayTo } from "./endpoint-pool.js";
 import { RepeatedLookup } from "./resolve-name.js";
 
@@ -48,7 +48,8 @@ const systemNow = () => performance.now();
 
 /**
  * A transport that sends each call to the less loaded of two endpoints picked at random, and to none that lost its connection three times
- * in a row: such a one is ejected until, after a second or more, a single call shows that it is back. The last one is never ejected.
+ * in a row: such a one is ejected until, after a second or more, a single call shows that it is back. The last one is never ejected. Calls
+ * that wait in the client for an endpoint that is ejected go to another one.
  *
  * `reloadConfig` goes to one endpoint, like every call: with replicas, point a client at each server to reload them all.
  *
@@ -71,20 +72,20 @@ export function balance(list: EndpointList, options: BalanceOptions): BalancedTr
     return send(call);
   }
 
-  function send<Result>(call: AnyCall<Result>): Promise<Result> {
-    const endpoint = pool.pick(call.options.avoid, call.method !== "reloadConfig");
-    const { ejections } = endpoint;
-    const answer = call.send(endpoint.transport);
-    pool.sent(endpoint);
-    return answer.then(
+  function send<Result>(call: AnyCall<Result>, avoid = call.options.avoid): Promise<Result> {
+    const sent = pool.pick(avoid, mayProbe(call));
+    return call.send(sent.transport).then(
       (value) => {
-        pool.settled(endpoint, ejections, "works");
+        sent.settled("works");
         return value;
       },
       (error: unknown) => {
-        const way = wayAfter(error, call.options.signal);
-        pool.settled(endpoint, ejections, way);
+        const isBack = isHandedBack(error);
+        const way = isBack ? "unknown" : wayAfter(error, call.options.signal);
+        sent.settled(way);
         if (way === "lost") name?.lookup.doubt();
+        // It has only waited, so this is no second attempt.
+        if (isBack) return send(call, [...(avoid ?? []), sent.address]);
         throw error;
       },
     );
@@ -129,11 +130,18 @@ function firstAddresses({ lookup, name, transport }: WatchedName, { method, spec
   return settleWithin(answered, options, () => errorOf("DEADLINE_EXCEEDED", `time ran out while waiting for the addresses of ${name}`));
 }
 
+/** Whether a call may find out if an endpoint is back: one that would be sent again, and is not being sent again already. */
+function mayProbe({ method, options }: AnyCall): boolean {
+  return method !== "reloadConfig" && options.retry !== false && options.avoid === undefined;
+}
+
 /** What a failed call says about the way to its endpoint: any word of the server shows that it works. */
 function wayAfter(error: unknown, signal: AbortSignal | undefined): WayTo {
   if (signal?.aborted === true && error === signal.reason) return "unknown";
   // Values that cannot be sent or read, and what callers throw.
   if (!isServingError(error, "RpcError")) return "unknown";
-  if (knownFailure(error.serverMessage, [error.code])?.connection === true) return "lost";
-  return error.code === "DEADLINE_EXCEEDED" || isQueueRefusal(error) ? "unknown" : "works";
+  const known = knownFailure(error.serverMessage, [error.code]);
+  if (known?.connection === true) return "lost";
+  if (known?.notSent === true) return "unknown";
+  return error.code === "DEADLINE_EXCEEDED" ? "silent" : "works";
 }

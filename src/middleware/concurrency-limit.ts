@@ -1,12 +1,17 @@
 /** At most so many calls at once to one endpoint; the rest wait their turn in the client. */
 import { atDeadline, minRemainingMs, passedBeforeSending, untilAborted } from "../deadline.js";
+import { knownFailure } from "../error-hints.js";
 import { isServingError, RpcError, type StatusCode } from "../errors.js";
 import type { Transport } from "../transport/transport.js";
 import { type AnyCall, transportOf } from "./any-call.js";
 
 /** Options of a client's `concurrency`: how many calls one endpoint gets at once, and what becomes of the rest. */
 export interface ConcurrencyOptions {
-  /** Calls that run at once at one endpoint. @defaultValue unlimited until the server says that its threads are used up; then learned */
+  /**
+   * Calls that run at once at one endpoint at most: fewer for some seconds after the server said that its threads are used up.
+   *
+   * @defaultValue unlimited until the server says so; then learned
+   */
   readonly maxInFlight?: number | undefined;
   /** Calls that wait for one endpoint; further ones fail at once with `RESOURCE_EXHAUSTED`. @defaultValue 1024 */
   readonly maxQueued?: number | undefined;
@@ -23,6 +28,8 @@ export interface LimitedTransport extends Transport {
   readonly inFlight: number;
   /** Calls that wait for their turn. */
   readonly queued: number;
+  /** Reject the calls that wait, and none that runs, with an error that {@link isHandedBack} knows: they can go to another endpoint. */
+  handBack(): void;
 }
 
 /** How errors made here name the endpoint. */
@@ -36,17 +43,11 @@ export interface LimitedEndpoint {
 /**
  * A transport that sends no more calls at once than its endpoint takes; the others wait in the order they came.
  *
- * All methods count alike: TensorFlow Serving refuses whichever call finds no free thread.
- *
- * @param now - The clock of the calls' deadlines; tests have their own.
+ * All methods count alike: TensorFlow Serving refuses whichever call finds no free thread. A refused call waits for the end of another
+ * one and is then sent again, ahead of those that never ran.
  */
-export function withConcurrencyLimit(
-  next: Transport,
-  endpoint: LimitedEndpoint,
-  options: ConcurrencyOptions = {},
-  now = () => performance.now(),
-): LimitedTransport {
-  const calls = new LimitedCalls(next, endpoint, options, now);
+export function withConcurrencyLimit(next: Transport, endpoint: LimitedEndpoint, options: ConcurrencyOptions = {}): LimitedTransport {
+  const calls = new LimitedCalls(next, endpoint, options);
   return {
     ...transportOf((call) => calls.run(call), { needsSignature: next.needsSignature ?? false, close: () => calls.close() }),
     get inFlight() {
@@ -55,23 +56,39 @@ export function withConcurrencyLimit(
     get queued() {
       return calls.queued;
     },
+    handBack: () => calls.handBack(),
   };
 }
 
 /** Whether a call has failed because too many waited here or its turn did not come, so that no server was asked. */
 export function isQueueRefusal({ code, serverMessage }: RpcError): boolean {
-  return code === "RESOURCE_EXHAUSTED" && serverMessage.includes(theQueue);
+  return knownFailure(serverMessage, [code])?.notSent === true;
 }
 
-/** Stands in the words of every such failure. */
-const theQueue = "the client's queue";
+/** Errors of calls that were handed back. */
+const handedBack = new WeakSet<object>();
+
+/** Whether a call failed only because {@link LimitedTransport.handBack} took it from the queue. */
+export function isHandedBack(error: unknown): boolean {
+  return typeof error === "object" && error !== null && handedBack.has(error);
+}
 
 /** A call that waits for its turn. */
 interface WaitingCall {
+  readonly call: AnyCall;
   /** Leave the queue to be sent. */
   start(): void;
   /** Leave the queue with an error. */
-  fail(code: StatusCode, text: string): void;
+  fail(error: RpcError): void;
+}
+
+/** How a call waits. */
+interface Turn {
+  readonly line: Set<WaitingCall>;
+  /** When it gives up, unless its deadline comes first. */
+  readonly waitsUntil: number;
+  /** What the server said when it refused the call before. */
+  readonly refusal?: unknown;
 }
 
 /** The calls to one endpoint: those that run, and those that wait. While one waits at least one runs, and its end lets others start. */
@@ -81,19 +98,20 @@ class LimitedCalls {
   readonly #limit: InFlightLimit;
   readonly #maxQueued: number;
   readonly #queueTimeoutMs: number;
-  readonly #now: () => number;
-  /** In the order they came; a call that gives up is taken out wherever it stands. */
+  /** Those that the server had no thread for, in the order of the refusals: they go first. */
+  readonly #refused = new Set<WaitingCall>();
+  /** Those that were not sent yet, in the order they came; here and above a call that gives up is taken out wherever it stands. */
   readonly #waiting = new Set<WaitingCall>();
   #inFlight = 0;
   #isClosed = false;
+  #growthTimer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(next: Transport, endpoint: LimitedEndpoint, options: ConcurrencyOptions, now: () => number) {
+  constructor(next: Transport, endpoint: LimitedEndpoint, options: ConcurrencyOptions) {
     this.#next = next;
     this.#endpoint = endpoint;
-    this.#limit = new InFlightLimit(options.maxInFlight, now);
+    this.#limit = new InFlightLimit(options.maxInFlight);
     this.#maxQueued = options.maxQueued ?? concurrencyDefaults.maxQueued;
     this.#queueTimeoutMs = options.queueTimeoutMs ?? Number.POSITIVE_INFINITY;
-    this.#now = now;
   }
 
   get inFlight(): number {
@@ -101,20 +119,33 @@ class LimitedCalls {
   }
 
   get queued(): number {
-    return this.#waiting.size;
+    return this.#refused.size + this.#waiting.size;
   }
 
   /** Send a call now or when its turn comes. */
   run<Result>(call: AnyCall<Result>): Promise<Result> {
     // The limit may have grown since a call ended, and those who wait come first.
-    if (this.#waiting.size > 0) this.#startWaiting();
+    this.#startWaiting();
     return this.#inFlight < this.#limit.current() ? this.#sent(call) : this.#queued(call);
+  }
+
+  handBack(): void {
+    const text = `the call was handed back while it waited for its turn: connections to ${this.#endpoint.address} fail`;
+    this.#failWaiting((call) => {
+      const error = this.#errorOf(call, "UNAVAILABLE", text);
+      handedBack.add(error);
+      return error;
+    });
   }
 
   close(): Promise<void> {
     this.#isClosed = true;
-    for (const waiting of this.#waiting) waiting.fail("CANCELLED", "the transport is closed");
+    this.#failWaiting((call) => this.#errorOf(call, "CANCELLED", "the transport is closed"));
     return this.#next.close();
+  }
+
+  #failWaiting(errorOf: (call: AnyCall) => RpcError): void {
+    for (const line of [this.#refused, this.#waiting]) for (const waiting of line) waiting.fail(errorOf(waiting.call));
   }
 
   #sent<Result>(call: AnyCall<Result>): Promise<Result> {
@@ -122,131 +153,183 @@ class LimitedCalls {
     this.#inFlight++;
     return sentTo(this.#next, call).then(
       (value) => {
-        this.#ended();
+        this.#inFlight--;
+        this.#startWaiting();
         return value;
       },
       (error: unknown) => {
-        if (isOutOfThreads(error)) this.#limit.decrease(this.#inFlight, decreases);
-        this.#ended();
+        this.#inFlight--;
+        if (isOutOfThreads(error)) {
+          this.#limit.refused(this.#inFlight, decreases);
+          if (this.#mayWaitAgain(call)) return this.#putBack(call, error);
+        }
+        this.#startWaiting();
+        this.#watchGrowth();
         throw error;
       },
     );
   }
 
-  #ended(): void {
-    this.#inFlight--;
-    if (this.#waiting.size > 0) this.#startWaiting();
+  /** Whether a call that found no thread may wait for the end of another; without one, the server would be asked again at once. */
+  #mayWaitAgain({ method, options }: AnyCall): boolean {
+    if (this.#isClosed || options.retry === false || method === "reloadConfig") return false;
+    return this.#inFlight >= this.#limit.current();
   }
 
   #startWaiting(): void {
-    // Each takes itself out of the set, which its iterator allows.
-    for (const waiting of this.#waiting) {
-      if (this.#inFlight >= this.#limit.current()) return;
-      waiting.start();
+    if (this.queued === 0) return;
+    for (const line of [this.#refused, this.#waiting]) {
+      // Each takes itself out of the set, which its iterator allows.
+      for (const waiting of line) {
+        if (this.#inFlight >= this.#limit.current()) return;
+        waiting.start();
+      }
     }
   }
 
   #queued<Result>(call: AnyCall<Result>): Promise<Result> {
-    return untilAborted<Result>(call.options.signal, (resolve, reject) => {
-      const refusal = this.#queueRefusal(call);
-      if (refusal === undefined) return this.#wait(call, resolve, reject);
-      reject(refusal);
-      return () => undefined;
-    });
+    // One that was aborted before hears its own reason, whatever else stands against it.
+    const refusal = call.options.signal?.aborted === true ? undefined : this.#queueRefusal(call);
+    if (refusal !== undefined) return Promise.reject(refusal);
+    return this.#wait(call, { line: this.#waiting, waitsUntil: performance.now() + this.#queueTimeoutMs });
+  }
+
+  #putBack<Result>(call: AnyCall<Result>, refusal: unknown): Promise<Result> {
+    return this.#wait(call, { line: this.#refused, waitsUntil: Number.POSITIVE_INFINITY, refusal });
   }
 
   /** Why a call cannot even wait. */
   #queueRefusal(call: AnyCall): RpcError | undefined {
     if (this.#isClosed) return this.#errorOf(call, "CANCELLED", "the transport is closed");
     if (this.#waiting.size < this.#maxQueued) return undefined;
-    return this.#errorOf(call, "RESOURCE_EXHAUSTED", `${theQueue} is full: ${this.#load()}`);
+    return this.#errorOf(call, "RESOURCE_EXHAUSTED", `the client's queue is full: ${this.#load()}`);
   }
 
-  /** Line a call up; what comes back takes it out again. */
-  #wait<Result>(call: AnyCall<Result>, resolve: (result: Result) => void, reject: (error: unknown) => void): () => void {
-    const { deadline } = call.options;
-    const waitsUntil = performance.now() + this.#queueTimeoutMs;
-    const waiting: WaitingCall = {
-      start: () => {
-        if (deadline - this.#now() < minRemainingMs) return waiting.fail("DEADLINE_EXCEEDED", passedBeforeSending);
-        leave();
-        this.#sent(call).then(resolve, reject);
-      },
-      fail: (code, text) => {
-        leave();
-        reject(this.#errorOf(call, code, text));
-      },
-    };
-    const stopTimer = atDeadline(Math.min(deadline, waitsUntil), () => {
-      if (deadline <= waitsUntil) waiting.fail("DEADLINE_EXCEEDED", passedBeforeSending);
-      else waiting.fail("RESOURCE_EXHAUSTED", `waited ${this.#queueTimeoutMs} ms in ${theQueue}: ${this.#load()}`);
+  /** Line a call up until it is sent or leaves with an error. */
+  #wait<Result>(call: AnyCall<Result>, { line, waitsUntil, refusal }: Turn): Promise<Result> {
+    const { deadline, signal } = call.options;
+    return untilAborted<Result>(signal, (resolve, reject) => {
+      const waiting: WaitingCall = {
+        call,
+        start: () => {
+          if (deadline - performance.now() < minRemainingMs) return waiting.fail(this.#lateError(call, refusal));
+          leave();
+          this.#sent(call).then(resolve, reject);
+        },
+        fail: (error) => {
+          leave();
+          reject(error);
+        },
+      };
+      const stopTimer = atDeadline(Math.min(deadline, waitsUntil), () => {
+        waiting.fail(deadline <= waitsUntil ? this.#lateError(call, refusal) : this.#tiredError(call));
+      });
+      const leave = () => {
+        line.delete(waiting);
+        stopTimer();
+        if (this.queued === 0) this.#stopWatchingGrowth();
+      };
+      line.add(waiting);
+      this.#watchGrowth();
+      return leave;
     });
-    const leave = () => {
-      this.#waiting.delete(waiting);
-      stopTimer();
-    };
-    this.#waiting.add(waiting);
-    return leave;
+  }
+
+  /** While calls wait, start those that the limit's growth allows: until a call ends or comes, nothing else does. */
+  #watchGrowth(): void {
+    if (this.queued === 0 || this.#growthTimer !== undefined) return;
+    const growsInMs = this.#limit.growsInMs();
+    if (growsInMs === undefined) return;
+    this.#growthTimer = setTimeout(() => {
+      this.#growthTimer = undefined;
+      this.#startWaiting();
+      this.#watchGrowth();
+    }, Math.ceil(growsInMs));
+    this.#growthTimer.unref();
+  }
+
+  #stopWatchingGrowth(): void {
+    clearTimeout(this.#growthTimer);
+    this.#growthTimer = undefined;
+  }
+
+  #lateError(call: AnyCall, refusal: unknown): RpcError {
+    if (refusal === undefined) return this.#errorOf(call, "DEADLINE_EXCEEDED", passedBeforeSending);
+    return this.#errorOf(call, "DEADLINE_EXCEEDED", `${passedBeforeSending} again: the server had no thread for it`, refusal);
+  }
+
+  #tiredError(call: AnyCall): RpcError {
+    return this.#errorOf(call, "RESOURCE_EXHAUSTED", `waited ${this.#queueTimeoutMs} ms in the client's queue: ${this.#load()}`);
   }
 
   /** How busy the endpoint is, for errors; more run than are allowed after the limit went down. */
   #load(): string {
     const { address } = this.#endpoint;
-    return `calls running at ${address}: ${this.#inFlight}, allowed at once: ${this.#limit.current()}, waiting: ${this.#waiting.size}`;
+    return `calls running at ${address}: ${this.#inFlight}, allowed at once: ${this.#limit.current()}, waiting: ${this.queued}`;
   }
 
-  #errorOf({ method, spec }: AnyCall, code: StatusCode, serverMessage: string): RpcError {
+  #errorOf({ method, spec }: AnyCall, code: StatusCode, serverMessage: string, cause?: unknown): RpcError {
     const { address, transport } = this.#endpoint;
-    return new RpcError({ code, method, modelSpec: spec, endpoint: address, transport, serverMessage });
+    return new RpcError({ code, method, modelSpec: spec, endpoint: address, transport, serverMessage, cause });
   }
 }
 
 /** How fast a limit that was decreased grows again. */
 const msPerGrowth = 1000;
 
-/** How many calls may run at once: a fixed number, or what refusals teach. */
+/** How many calls may run at once: what refusals teach, but never more than a fixed number where there is one. */
 class InFlightLimit {
-  readonly #isFixed: boolean;
-  readonly #now: () => number;
-  #calls: number;
+  readonly #most: number;
+  /** What was allowed right after the last decrease. */
+  #calls = Number.POSITIVE_INFINITY;
   #decreasedAt = 0;
   #decreases = 0;
 
-  constructor(fixed: number | undefined, now: () => number) {
-    this.#isFixed = fixed !== undefined;
-    this.#calls = fixed ?? Number.POSITIVE_INFINITY;
-    this.#now = now;
+  constructor(most = Number.POSITIVE_INFINITY) {
+    this.#most = most;
   }
 
-  /** How often it went down; a call notes it when it is sent. */
+  /** How often it was halved; a call notes it when it is sent. */
   get decreases(): number {
     return this.#decreases;
   }
 
   /** Calls that may run at once now. */
   current(): number {
-    if (this.#decreases === 0) return this.#calls;
-    return this.#calls + Math.floor((this.#now() - this.#decreasedAt) / msPerGrowth);
+    if (this.#calls === Number.POSITIVE_INFINITY) return this.#most;
+    return Math.min(this.#calls + Math.floor((performance.now() - this.#decreasedAt) / msPerGrowth), this.#most);
+  }
+
+  /** Time until one more call may run; `undefined` where that will not change. */
+  growsInMs(): number | undefined {
+    if (this.current() >= this.#most) return undefined;
+    return msPerGrowth - ((performance.now() - this.#decreasedAt) % msPerGrowth);
   }
 
   /**
-   * Go down to half of what is in flight, unless the refused call was sent before the last decrease: it says nothing about the limit
-   * since then, and one burst brings many such refusals.
+   * Go down after a refusal: to half of what was in flight, unless the refused call was sent before the last decrease, for one burst brings
+   * many such refusals. Those say only that the server takes no more than what still runs, and a fixed limit is not halved for any.
    *
+   * @param inFlight - Calls that still run, without the refused one.
    * @param decreasesWhenSent - What `decreases` was when the refused call was sent.
    */
-  decrease(inFlight: number, decreasesWhenSent: number): void {
-    if (this.#isFixed || decreasesWhenSent !== this.#decreases) return;
-    this.#calls = Math.max(1, Math.floor(inFlight / 2));
-    this.#decreasedAt = this.#now();
-    this.#decreases++;
+  refused(inFlight: number, decreasesWhenSent: number): void {
+    const isFixed = this.#most < Number.POSITIVE_INFINITY;
+    if (!isFixed && decreasesWhenSent === this.#decreases) {
+      this.#decreases++;
+      this.#goDownTo(Math.max(1, Math.floor((inFlight + 1) / 2)));
+    } else if (inFlight > 0 && inFlight < this.current()) this.#goDownTo(inFlight);
+  }
+
+  #goDownTo(calls: number): void {
+    this.#calls = calls;
+    this.#decreasedAt = performance.now();
   }
 }
 
 /** Whether the server refused a call because all threads of its gRPC side (`--grpc_max_threads`) have one. */
 function isOutOfThreads(error: unknown): boolean {
-  if (!isServingError(error, "RpcError") || error.code !== "RESOURCE_EXHAUSTED") return false;
-  return error.serverMessage.startsWith("Server Threadpool Exhausted");
+  return isServingError(error, "RpcError") && knownFailure(error.serverMessage, [error.code])?.outOfThreads === true;
 }
 
 /** A call on its way; a transport that throws instead of rejecting counts as one that rejects. */

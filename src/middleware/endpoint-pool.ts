@@ -18,35 +18,51 @@ export interface EndpointStatus {
 export interface EndpointSource {
   /** As it stands in `RpcError.endpoint`. */
   readonly address: string;
-  /** Called once, when the endpoint is added. */
+  /** Called when the endpoint is added, and for each probe: what it opens must not wait for an older connection's next attempt. */
   open(): LimitedTransport;
 }
 
-/** What the end of a call says about the way to its endpoint; `unknown` where it came from this side. */
-export type WayTo = "works" | "lost" | "unknown";
+/**
+ * What the end of a call says about the way to its endpoint: any answer shows that it `works`; `silent` is one that did not come in time;
+ * `unknown` where the end came from this side.
+ */
+export type WayTo = "works" | "lost" | "silent" | "unknown";
 
-/** Calls in a row that lost the connection before an endpoint is ejected. */
+/** Connections lost in a row before an endpoint is ejected; calls that were lost together count once. */
 const lossesToEject = 3;
 
 /** How long the first ejection lasts; each one after a failed probe is twice as long as the one before, up to the longest. */
 const firstEjectionMs = 1000;
 const longestEjectionMs = 30_000;
 
-/** One endpoint in use; only its pool changes it. */
-export interface Endpoint {
-  readonly address: string;
+/** What carries calls to an endpoint, until a probe opens another. */
+interface Opened {
   readonly transport: LimitedTransport;
-  state: Exclude<EndpointStatus["state"], "idle">;
-  /** Calls whose end the pool has not heard of. Several may end at once: its transport has counted them all down before the first is heard of. */
+  /** Calls whose end the pool has not heard of. Several may end at once: the transport has counted them all down before the first is heard of. */
   running: number;
-  /** Calls in a row that lost the connection. */
+}
+
+/** One endpoint in use; only its pool changes it. */
+interface Endpoint {
+  readonly source: EndpointSource;
+  opened: Opened;
+  state: Exclude<EndpointStatus["state"], "idle">;
+  /** Connections lost in a row. */
   losses: number;
-  /** How often it was ejected; a call notes it when it is sent, for what began before the last ejection tells nothing new. */
-  ejections: number;
+  /** Grows with every loss that counts and every ejection; what was sent before the last of them tells nothing new. */
+  epoch: number;
   /** How long the present ejection lasts. */
   ejectionMs: number;
   /** From when on an ejected one may be probed. */
   probeAt: number;
+}
+
+/** A call on its way to an endpoint. */
+export interface SentCall {
+  readonly address: string;
+  readonly transport: LimitedTransport;
+  /** The call has settled. */
+  settled(way: WayTo): void;
 }
 
 /** What a pool decides with; tests have their own. */
@@ -65,8 +81,9 @@ export class EndpointPool {
   #ready: readonly Endpoint[] = [];
   /** Those in state `ejected` or `probing`. */
   #ejected: readonly Endpoint[] = [];
-  /** Endpoints that are done with and not closed yet. */
-  readonly #retiring = new Set<Promise<void>>();
+  /** Everything that is not closed, also what gets no more calls. */
+  readonly #opened = new Set<Opened>();
+  readonly #closing = new Set<Promise<void>>();
   #closed: Promise<void> | undefined;
 
   constructor(steps: PoolSteps) {
@@ -80,7 +97,11 @@ export class EndpointPool {
 
   /** All endpoints, those that drain too, in the order they came. */
   statuses(): EndpointStatus[] {
-    return Array.from(this.#byAddress.values(), ({ address, state, transport }) => ({ address, state, inFlight: transport.inFlight }));
+    return Array.from(this.#byAddress.values(), ({ source, state, opened }) => ({
+      address: source.address,
+      state,
+      inFlight: opened.transport.inFlight,
+    }));
   }
 
   /**
@@ -92,110 +113,118 @@ export class EndpointPool {
     if (this.#closed !== undefined) return;
     for (const source of sources) this.#enter(source);
     const addresses = new Set(sources.map(({ address }) => address));
-    for (const endpoint of this.#byAddress.values()) if (!addresses.has(endpoint.address)) this.#leave(endpoint);
+    for (const [address, endpoint] of this.#byAddress) if (!addresses.has(address)) this.#leave(endpoint);
     this.#regroup();
     if (this.isEmpty) this.#makeReady(this.#ejected);
   }
 
   /**
-   * The endpoint for the next call: one whose probe is due, else the less loaded of two ready ones.
+   * Send the next call to an endpoint whose probe is due, else to the less loaded of two ready ones. Where no ready one is promising, an
+   * ejected one is probed before its time.
    *
-   * @param avoid - Addresses that are left out where there are others. A probe is left to a call that does not avoid its endpoint.
-   * @param mayProbe - Whether the call can be a probe: one that is never sent again should not go where it is likely to fail.
+   * @param avoid - Addresses that are left out where there are others.
+   * @param mayProbe - Whether the call can be a probe: one that is not sent again should not go where it is likely to fail.
    */
-  pick(avoid: readonly string[] | undefined, mayProbe = true): Endpoint {
-    const due = this.#ejected.length === 0 || !mayProbe ? undefined : this.#dueForProbe(avoid);
-    if (due !== undefined) return due;
-    if (avoid === undefined) return this.#lessLoaded(this.#ready);
-    const others = this.#ready.filter(({ address }) => !avoid.includes(address));
-    return this.#lessLoaded(others.length > 0 ? others : this.#ready);
+  pick(avoid: readonly string[] | undefined, mayProbe = true): SentCall {
+    const endpoint = (this.#ejected.length === 0 ? undefined : this.#toProbe(avoid, mayProbe)) ?? this.#readyOne(avoid);
+    if (endpoint.state === "ejected") this.#beginProbe(endpoint);
+    const { opened, epoch } = endpoint;
+    opened.running++;
+    return {
+      address: endpoint.source.address,
+      transport: opened.transport,
+      settled: (way) => {
+        opened.running--;
+        this.#hear(endpoint, way, epoch === endpoint.epoch);
+        if (endpoint.opened !== opened) this.#closeUnlessBusy(opened);
+      },
+    };
   }
 
-  /** A call was sent to an endpoint that was picked for it. */
-  sent(endpoint: Endpoint): void {
-    endpoint.running++;
-    if (endpoint.state === "ejected") endpoint.state = "probing";
-  }
-
-  /**
-   * A call has settled.
-   *
-   * @param ejections - What the endpoint's `ejections` was when the call was sent.
-   */
-  settled(endpoint: Endpoint, ejections: number, way: WayTo): void {
-    endpoint.running--;
-    const isNews = ejections === endpoint.ejections;
-    if (endpoint.state === "draining") this.#retireUnlessBusy(endpoint);
-    else if (isNews && endpoint.state === "ready") this.#count(endpoint, way);
-    else if (isNews) this.#endProbe(endpoint, way);
-  }
-
-  /** Close every endpoint; what was picked before is closed, too, and nothing is opened any more. */
+  /** Close everything; nothing is opened any more. */
   close(): Promise<void> {
     this.#closed ??= this.#closeAll();
     return this.#closed;
   }
 
   async #closeAll(): Promise<void> {
-    const closing = Array.from(this.#byAddress.values(), ({ transport }) => transport.close());
-    await Promise.all([...closing, ...this.#retiring]);
+    const closing = Array.from(this.#opened, ({ transport }) => transport.close());
+    await Promise.all([...closing, ...this.#closing]);
   }
 
   #enter(source: EndpointSource): void {
-    const { address } = source;
-    const known = this.#byAddress.get(address);
+    const known = this.#byAddress.get(source.address);
     if (known === undefined) {
-      this.#byAddress.set(address, {
-        address,
-        transport: source.open(),
-        state: "ready",
-        running: 0,
-        losses: 0,
-        ejections: 0,
-        ejectionMs: 0,
-        probeAt: 0,
-      });
+      const opened = this.#open(source);
+      this.#byAddress.set(source.address, { source, opened, state: "ready", losses: 0, epoch: 0, ejectionMs: 0, probeAt: 0 });
     } else if (known.state === "draining") {
       known.state = "ready";
       known.losses = 0;
     }
   }
 
+  #open(source: EndpointSource): Opened {
+    const opened = { transport: source.open(), running: 0 };
+    this.#opened.add(opened);
+    return opened;
+  }
+
   #leave(endpoint: Endpoint): void {
     endpoint.state = "draining";
-    this.#retireUnlessBusy(endpoint);
+    this.#forgetUnlessBusy(endpoint);
   }
 
-  /** Close an endpoint that drains, once its last call has settled. */
-  #retireUnlessBusy(endpoint: Endpoint): void {
-    if (this.#closed !== undefined || endpoint.running > 0) return;
-    this.#byAddress.delete(endpoint.address);
-    // That closing may fail is nobody's concern: no call uses this endpoint, and none will.
-    const retired = endpoint.transport.close().catch(() => undefined);
-    this.#retiring.add(retired);
-    void retired.then(() => this.#retiring.delete(retired));
+  /** An endpoint that drains is gone once its last call has settled. */
+  #forgetUnlessBusy({ source, opened }: Endpoint): void {
+    if (opened.running === 0) this.#byAddress.delete(source.address);
+    this.#closeUnlessBusy(opened);
   }
 
-  #count(endpoint: Endpoint, way: WayTo): void {
-    if (way === "works") endpoint.losses = 0;
-    if (way !== "lost") return;
+  /** Close what gets no more calls, once its last one has settled. */
+  #closeUnlessBusy(opened: Opened): void {
+    if (this.#closed !== undefined || opened.running > 0 || !this.#opened.delete(opened)) return;
+    // That closing may fail is nobody's concern: no call uses this transport, and none will.
+    const closing = opened.transport.close().catch(() => undefined);
+    this.#closing.add(closing);
+    void closing.then(() => this.#closing.delete(closing));
+  }
+
+  /** @param isNews - Whether the call was sent after the last loss or ejection. */
+  #hear(endpoint: Endpoint, way: WayTo, isNews: boolean): void {
+    if (endpoint.state === "draining") this.#forgetUnlessBusy(endpoint);
+    else if (endpoint.state === "ready") this.#count(endpoint, way, isNews);
+    else if (endpoint.state === "probing" && isNews) this.#endProbe(endpoint, way);
+  }
+
+  #count(endpoint: Endpoint, way: WayTo, isNews: boolean): void {
+    if (way === "works" && isNews) endpoint.losses = 0;
+    if (way !== "lost" || !isNews) return;
     endpoint.losses++;
+    endpoint.epoch++;
     if (endpoint.losses >= lossesToEject && this.#ready.length > 1) this.#eject(endpoint, firstEjectionMs);
+  }
+
+  #beginProbe(endpoint: Endpoint): void {
+    endpoint.state = "probing";
+    const before = endpoint.opened;
+    endpoint.opened = this.#open(endpoint.source);
+    this.#closeUnlessBusy(before);
   }
 
   #endProbe(endpoint: Endpoint, way: WayTo): void {
     if (way === "works") this.#makeReady([endpoint]);
-    else if (way === "lost") this.#eject(endpoint, Math.min(endpoint.ejectionMs * 2, longestEjectionMs));
-    // Nothing is known, so the next call may probe.
-    else endpoint.state = "ejected";
+    else if (way === "unknown") this.#eject(endpoint, endpoint.ejectionMs);
+    else this.#eject(endpoint, Math.min(endpoint.ejectionMs * 2, longestEjectionMs));
   }
 
   #eject(endpoint: Endpoint, forMs: number): void {
     endpoint.state = "ejected";
-    endpoint.ejections++;
+    endpoint.epoch++;
     endpoint.ejectionMs = forMs;
     endpoint.probeAt = this.#steps.now() + forMs;
     this.#regroup();
+    // Calls that wait there would be lost one by one.
+    endpoint.opened.transport.handBack();
   }
 
   #makeReady(endpoints: readonly Endpoint[]): void {
@@ -206,11 +235,23 @@ export class EndpointPool {
     this.#regroup();
   }
 
-  #dueForProbe(avoid: readonly string[] | undefined): Endpoint | undefined {
-    const now = this.#steps.now();
-    return this.#ejected.find(
-      ({ state, probeAt, address }) => state === "ejected" && probeAt <= now && !(avoid?.includes(address) ?? false),
-    );
+  /** The ejected endpoint to probe now: the first whose time has come or, where no ready one is promising, will come. */
+  #toProbe(avoid: readonly string[] = [], mayProbe: boolean): Endpoint | undefined {
+    const isHopeless = this.#ready.every(({ source, losses }) => losses >= lossesToEject || avoid.includes(source.address));
+    if (!mayProbe && !isHopeless) return undefined;
+    const latest = isHopeless ? Number.POSITIVE_INFINITY : this.#steps.now();
+    let first: Endpoint | undefined;
+    for (const endpoint of this.#ejected) {
+      if (endpoint.state !== "ejected" || endpoint.probeAt > latest || avoid.includes(endpoint.source.address)) continue;
+      if (first === undefined || endpoint.probeAt < first.probeAt) first = endpoint;
+    }
+    return first;
+  }
+
+  #readyOne(avoid: readonly string[] | undefined): Endpoint {
+    if (avoid === undefined) return this.#lessLoaded(this.#ready);
+    const others = this.#ready.filter(({ source }) => !avoid.includes(source.address));
+    return this.#lessLoaded(others.length > 0 ? others : this.#ready);
   }
 
   /** Of two different endpoints picked at random the one with fewer calls; of equals the one picked first. */
@@ -222,7 +263,7 @@ export class EndpointPool {
     const otherIndex = Math.floor(this.#steps.random() * (count - 1));
     const first = endpoints[index] as Endpoint;
     const second = endpoints[otherIndex < index ? otherIndex : otherIndex + 1] as Endpoint;
-    return loadOf(second) < loadOf(first) ? second : first;
+    return loadOf(second.opened) < loadOf(first.opened) ? second : first;
   }
 
   #regroup(): void {
@@ -232,7 +273,7 @@ export class EndpointPool {
   }
 }
 
-/** Calls that were given to an endpoint and have not settled. */
-function loadOf({ transport }: Endpoint): number {
+/** Calls that a transport has been given, sent or waiting. */
+function loadOf({ transport }: Opened): number {
   return transport.inFlight + transport.queued;
 }

@@ -11,9 +11,8 @@ export interface RetryOptions {
   /** How often a call is sent again. @defaultValue 2 */
   readonly maxRetries?: number | undefined;
   /**
-   * Time for one attempt; one that takes longer counts as failed and is sent again, while the server may still compute it.
-   *
-   * @defaultValue all that is left of the call's time
+   * Time for one attempt, from when it is sent; one that takes longer counts as a failed connection and is sent again, while the server may
+   * still compute it. @defaultValue all that is left of the call's time
    */
   readonly attemptTimeoutMs?: number | undefined;
   /** Upper limit of the random pause before the first retry; it doubles from retry to retry. @defaultValue 50 */
@@ -26,10 +25,10 @@ export interface RetryOptions {
 export const retryDefaults = Object.freeze({ maxRetries: 2, initialBackoffMs: 50, maxBackoffMs: 1000 } as const);
 
 /**
- * How many retries a client may spend: it begins with `tokens`, which is also the most it can save; a retry takes one, and every call
- * gives back `tokensPerCall`. So a server that is down is asked 1.2 times as often as without retries, not 3 times.
+ * How many retries a client may spend: it begins with 1,000, which is also the most it can save, and every fifth call earns one more. So a
+ * server that is down is asked 1.2 times as often as without retries, not 3 times, while a lost connection with hundreds of calls on it costs none.
  */
-export const retryBudget = Object.freeze({ tokens: 100, tokensPerCall: 0.2 } as const);
+export const retryBudget = Object.freeze({ maxRetries: 1000, callsPerRetry: 5 } as const);
 
 /** What retrying is made of; tests bring a clock of their own. */
 export interface RetrySteps {
@@ -53,36 +52,35 @@ export function withRetry(next: Transport, options: RetryOptions = {}, steps: Re
   const maxRetries = options.maxRetries ?? retryDefaults.maxRetries;
   const initialBackoffMs = options.initialBackoffMs ?? retryDefaults.initialBackoffMs;
   const maxBackoffMs = options.maxBackoffMs ?? retryDefaults.maxBackoffMs;
-  const attemptTimeoutMs = options.attemptTimeoutMs ?? Number.POSITIVE_INFINITY;
-  const budget: { tokens: number } = { tokens: retryBudget.tokens };
+  const { callsPerRetry } = retryBudget;
+  const maxSavings = retryBudget.maxRetries * callsPerRetry;
+  /** What is left of the budget, in calls. */
+  let savings = maxSavings;
 
   function run<Result>(call: AnyCall<Result>): Promise<Result> {
     if (call.options.retry === false || call.method === "reloadConfig") return call.send(next);
-    budget.tokens = Math.min(budget.tokens + retryBudget.tokensPerCall, retryBudget.tokens);
-    const deadline = attemptDeadline(call);
-    const limits = deadline < call.options.deadline ? { deadline } : undefined;
-    return call.send(next, limits).catch((error: unknown) => sendAgain(call, error, deadline));
+    savings = Math.min(savings + 1, maxSavings);
+    return call.send(next).catch((error: unknown) => sendAgain(call, error));
   }
 
-  async function sendAgain<Result>(call: AnyCall<Result>, firstError: unknown, firstDeadline: number): Promise<Result> {
+  async function sendAgain<Result>(call: AnyCall<Result>, firstError: unknown): Promise<Result> {
     const { deadline, signal } = call.options;
-    let [error, lastDeadline, suspicions] = [firstError, firstDeadline, 0];
+    let [error, suspicions] = [firstError, 0];
     let avoid: readonly string[] = [];
     for (let retries = 0; retries < maxRetries; retries++) {
-      if (signal?.aborted === true || !mayPass(error, lastDeadline < deadline)) break;
+      if (signal?.aborted === true || !mayPass(error)) break;
       if (isSuspect(error)) {
         suspicions++;
         if (suspicions === 2 || breaksSignature(call)) break;
       }
       const delayMs = steps.random() * Math.min(initialBackoffMs * 2 ** retries, maxBackoffMs);
       // What is known now says more than that time ran out during the pause.
-      if (deadline - steps.now() - delayMs < minRemainingMs || budget.tokens < 1) break;
-      budget.tokens--;
+      if (deadline - steps.now() - delayMs < minRemainingMs || savings < callsPerRetry) break;
       await steps.sleep(delayMs, signal);
+      savings -= callsPerRetry;
       if (isServingError(error, "RpcError")) avoid = [...avoid, error.endpoint];
-      lastDeadline = attemptDeadline(call);
       try {
-        return await call.send(next, { deadline: lastDeadline, avoid });
+        return await call.send(next, { avoid });
       } catch (nextError) {
         error = nextError;
       }
@@ -90,16 +88,12 @@ export function withRetry(next: Transport, options: RetryOptions = {}, steps: Re
     throw error;
   }
 
-  function attemptDeadline({ options: { deadline } }: AnyCall): number {
-    return attemptTimeoutMs === Number.POSITIVE_INFINITY ? deadline : Math.min(deadline, steps.now() + attemptTimeoutMs);
-  }
-
   return transportOf(run, next);
 }
 
 /** Whether the same call may succeed when it is sent again. */
-function mayPass(error: unknown, wasCutShort: boolean): error is ServingError {
-  return isServingError(error) && (error.retryable || (wasCutShort && error.code === "DEADLINE_EXCEEDED"));
+function mayPass(error: unknown): error is ServingError {
+  return isServingError(error) && error.retryable;
 }
 
 /** Whether the call itself may be why it failed. */

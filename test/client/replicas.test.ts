@@ -85,6 +85,32 @@ describe.each(["grpc", "rest"] as const)("replicas over %s", (transport) => {
     expect(countOf(gone)).toBeGreaterThan(before);
   });
 
+  it("stand in for one that hangs, once attempts have a time-out", async () => {
+    const servers = await startReplicas(2);
+    const client = clientOf(targetsOf(servers, transport), { retry: { attemptTimeoutMs: 100, initialBackoffMs: 1 } });
+    await predictions(client, 4);
+    servers[0]?.pause();
+    expect(await predictions(client, 100)).toEqual(doubled(100));
+    expect(client.endpoints().map(({ state }) => state)).toEqual(["ejected", "ready"]);
+    servers[0]?.resume();
+  });
+
+  it("lose no more than a call for each probe of one that came back hanging", async () => {
+    const servers = await startReplicas(2);
+    const [gone] = servers as [ModelServer];
+    const client = clientOf(targetsOf(servers, transport), { timeoutMs: 500, retry: { initialBackoffMs: 1 } });
+    await predictions(client, 4);
+    const restarting = gone.restart({ downMs: 500 });
+    await predictions(client, 40);
+    gone.pause();
+    await restarting;
+    const end = performance.now() + 3000;
+    let lost = 0;
+    while (performance.now() < end) lost += (await predictions(client, 1))[0] === "DEADLINE_EXCEEDED" ? 1 : 0;
+    expect(lost).toBeLessThanOrEqual(3);
+    gone.resume();
+  });
+
   it("are not all taken down by one call: after two it is given up (trap 41)", async () => {
     const servers = await startReplicas(4);
     for (const server of servers) server.faults.add({ match: { method: "predict" }, closeConnection: true });

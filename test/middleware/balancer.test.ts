@@ -42,6 +42,7 @@ class HandEndpoint implements EndpointSource {
     return {
       ...transportOf(run, { close }),
       queued: 0,
+      handBack: () => undefined,
       get inFlight() {
         return inFlight();
       },
@@ -213,20 +214,32 @@ describe("balance ejects", () => {
     expect(states()).toEqual(["a:8500 ejected", "b:8500 ready"]);
   });
 
-  it("neither more nor less because the client's own queue refuses the probe", async () => {
+  it("neither more nor less because the client's own queue refuses a call", async () => {
+    const { a, states, failAt } = setUpTwo();
+    for (const error of [a.lost, a.lost, a.error("RESOURCE_EXHAUSTED", "the client's queue is full: calls running at a:8500: 7")]) {
+      await failAt(a, error);
+    }
+    expect(states()).toEqual(["a:8500 ready", "b:8500 ready"]);
+    await failAt(a, a.lost);
+    expect(states()).toEqual(["a:8500 ejected", "b:8500 ready"]);
+  });
+
+  it("and sends calls that wait there elsewhere, without a word to their callers", async () => {
     const [a, b] = [new HandEndpoint("a:8500"), new HandEndpoint("b:8500")];
     const limited: EndpointSource = {
       address: a.address,
-      open: () => withConcurrencyLimit(a.open(), { address: a.address, transport: "grpc" }, { maxInFlight: 1, queueTimeoutMs: 1 }),
+      open: () => withConcurrencyLimit(a.open(), { address: a.address, transport: "grpc" }, { maxInFlight: 1 }),
     };
-    const { balancer, clock, states, failAt } = setUp({ endpoints: [limited, b] });
+    const { balancer, states, failAt } = setUp({ endpoints: [limited, b] });
     for (const error of [a.lost, a.lost]) await failAt(a, error);
     const third = failAt(a, a.lost);
-    void ask(balancer, { avoid: [b.address] });
+    const waiting = [ask(balancer, { avoid: [b.address] }), ask(balancer, { avoid: [b.address] })];
     await third;
-    clock.now = 1000;
-    await expect(ask(balancer)).rejects.toMatchObject({ code: "RESOURCE_EXHAUSTED" });
-    expect([a.calls.length, states()]).toEqual([4, ["a:8500 ejected", "b:8500 ready"]]);
+    expect(states()).toEqual(["a:8500 ejected", "b:8500 ready"]);
+    // The first took the place of the lost call before anybody knew.
+    await expect.poll(() => [a.calls.length, b.calls.length]).toEqual([4, 1]);
+    b.calls[0]?.answer([]);
+    expect(await waiting[1]).toEqual([]);
   });
 });
 

@@ -1,7 +1,13 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { RpcError, ServingError, type StatusCode } from "../../src/errors.js";
 import { type AnyCall, transportOf } from "../../src/middleware/any-call.js";
-import { type ConcurrencyOptions, concurrencyDefaults, withConcurrencyLimit } from "../../src/middleware/concurrency-limit.js";
+import {
+  type ConcurrencyOptions,
+  concurrencyDefaults,
+  isHandedBack,
+  isQueueRefusal,
+  withConcurrencyLimit,
+} from "../../src/middleware/concurrency-limit.js";
 import type { Transport, TransportCallOptions } from "../../src/transport/transport.js";
 
 /** A call that reached the transport below, which settles by hand. */
@@ -30,13 +36,12 @@ function noting(sent: SentCall[], close: () => Promise<void>): Transport {
   return transportOf(note, { close });
 }
 
-/** A limited transport, the calls that reach the one below it, and a clock that is turned by hand. */
+/** A limited transport, and the calls that reach the one below it. */
 function limited(options?: ConcurrencyOptions, below: Partial<Transport> = {}) {
   const sent: SentCall[] = [];
   let closed = 0;
   const next = noting(sent, async () => void closed++);
-  const clock = { ms: 0 };
-  const transport = withConcurrencyLimit({ ...next, ...below }, { address: "h:8500", transport: "grpc" }, options, () => clock.ms);
+  const transport = withConcurrencyLimit({ ...next, ...below }, { address: "h:8500", transport: "grpc" }, options);
   const call = (name: string, limits: Partial<TransportCallOptions> = {}) => {
     const outcome = transport.predict({ name }, {}, { deadline: farAway(), ...limits });
     // Calls that nobody asks about may fail.
@@ -46,9 +51,9 @@ function limited(options?: ConcurrencyOptions, below: Partial<Transport> = {}) {
   return {
     transport,
     sent,
-    clock,
     call,
-    calls: (count: number) => Array.from({ length: count }, (_, index) => call(`m${index}`)),
+    calls: (count: number, limits?: Partial<TransportCallOptions>) =>
+      Array.from({ length: count }, (_, index) => call(`m${index}`, limits)),
     names: () => sent.map(({ name }) => name),
     counts: () => [transport.inFlight, transport.queued],
     closed: () => closed,
@@ -66,6 +71,32 @@ function limited(options?: ConcurrencyOptions, below: Partial<Transport> = {}) {
 
 /** Everything that follows from settled promises has happened. */
 const settled = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+/** A server that refuses calls while each of its threads has one, and how often it was asked. */
+function busyServer({ threads, answerMs, refusalMs }: { threads: number; answerMs: number; refusalMs: number }) {
+  const after = (delayMs: number) => new Promise<void>((resolve) => setTimeout(resolve, delayMs));
+  const server = { asked: 0, running: 0 };
+  async function answer<Result>({ spec }: AnyCall<Result>): Promise<Result> {
+    server.asked++;
+    if (server.running === threads) {
+      await after(refusalMs);
+      throw serverError("RESOURCE_EXHAUSTED", refusalText);
+    }
+    server.running++;
+    await after(answerMs);
+    server.running--;
+    return { outputs: {}, modelSpec: spec } as Result;
+  }
+  return { server, transport: transportOf(answer, { close: async () => undefined }) };
+}
+
+// Time limits, growth and the clock of the deadlines; `settled` needs the real immediates.
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance"] });
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
 
 describe("withConcurrencyLimit without maxInFlight", () => {
   it("sends everything at once until the server refuses a call", async () => {
@@ -94,7 +125,7 @@ describe("withConcurrencyLimit without maxInFlight", () => {
     [1, 1],
   ])("allows half of what was in flight, the refused call included: of %i calls %i", async (inFlight, allowed) => {
     const { calls, counts, refuse, finish } = limited();
-    const [refused] = calls(inFlight);
+    const [refused] = calls(inFlight, { retry: false });
     await refuse();
     await expect(refused).rejects.toThrow(refusalText);
     expect(counts()).toEqual([inFlight - 1, 0]);
@@ -105,7 +136,7 @@ describe("withConcurrencyLimit without maxInFlight", () => {
 
   it("lets more than it allows drain before it sends again", async () => {
     const { calls, call, counts, names, refuse, finish } = limited();
-    calls(8);
+    calls(8, { retry: false });
     await refuse();
     void call("next");
     expect(counts()).toEqual([7, 1]);
@@ -116,73 +147,70 @@ describe("withConcurrencyLimit without maxInFlight", () => {
     expect(names().at(-1)).toBe("next");
   });
 
-  it("goes down once for a burst of refusals", async () => {
+  it("goes down by half once for a burst of refusals", async () => {
     const { calls, counts, refuse, finish } = limited();
-    calls(16);
-    await refuse(5);
-    await finish(7);
-    // Sent before the decrease too, but refused late.
-    await refuse(4);
+    calls(16, { retry: false });
+    await refuse(8);
+    await finish(8);
     calls(10);
     expect(counts()).toEqual([8, 2]);
   });
 
-  it("halves again when a call is refused that was sent since", async () => {
+  it("goes down to what still runs when the rest of a burst is refused, too", async () => {
     const { calls, counts, refuse, finish } = limited();
-    calls(16);
-    await refuse();
-    await finish(15);
-    calls(6);
-    await refuse();
-    await finish(5);
+    calls(16, { retry: false });
+    await refuse(13);
+    await finish(3);
     calls(10);
     expect(counts()).toEqual([3, 7]);
+  });
+
+  it("halves again when a call is refused that was sent since", async () => {
+    const { calls, counts, refuse, finish } = limited();
+    calls(16, { retry: false });
     await refuse();
-    expect(counts()).toEqual([2, 7]);
-    await finish();
-    expect(counts()).toEqual([1, 7]);
-    await finish();
-    expect(counts()).toEqual([1, 6]);
+    await finish(15);
+    calls(8, { retry: false });
+    await refuse();
+    await finish(7);
+    calls(10);
+    expect(counts()).toEqual([4, 6]);
   });
 
   it("allows one call more each second", async () => {
-    const { calls, call, clock, counts, refuse, finish } = limited();
-    calls(4);
-    clock.ms = 5000;
+    const { calls, call, counts, refuse, finish } = limited();
+    calls(4, { retry: false });
+    vi.advanceTimersByTime(5000);
     await refuse();
     await finish(3);
-    calls(10);
-    expect(counts()).toEqual([2, 8]);
-    clock.ms = 5999;
-    await finish();
-    expect(counts()).toEqual([2, 7]);
-    clock.ms = 6000;
-    await finish();
-    expect(counts()).toEqual([3, 5]);
-    clock.ms = 8000;
-    // A call that comes finds what has grown meanwhile used by those who wait.
-    void call("last");
-    expect(counts()).toEqual([5, 4]);
-    clock.ms = 60_000;
-    void call("the very last");
-    expect(counts()).toEqual([10, 0]);
+    vi.advanceTimersByTime(999);
+    calls(2);
+    expect(counts()).toEqual([2, 0]);
+    await finish(2);
+    vi.advanceTimersByTime(1);
+    calls(3);
+    expect(counts()).toEqual([3, 0]);
+    vi.advanceTimersByTime(2000);
+    void call("fourth");
+    void call("fifth");
+    void call("sixth");
+    expect(counts()).toEqual([5, 1]);
   });
 
   it("grows from the new limit after another decrease", async () => {
-    const { calls, clock, counts, refuse, finish } = limited();
-    calls(4);
+    const { calls, counts, refuse, finish } = limited();
+    calls(4, { retry: false });
     await refuse();
     await finish(3);
-    clock.ms = 4999;
-    calls(6);
+    vi.advanceTimersByTime(4999);
+    calls(6, { retry: false });
     await refuse();
     await finish(5);
-    clock.ms = 5998;
+    vi.advanceTimersByTime(999);
     calls(5);
     expect(counts()).toEqual([3, 2]);
-    clock.ms = 5999;
-    await finish();
-    expect(counts()).toEqual([4, 0]);
+    vi.advanceTimersByTime(1);
+    expect(counts()).toEqual([4, 1]);
   });
 
   it.each<[string, unknown]>([
@@ -232,14 +260,26 @@ describe("withConcurrencyLimit with maxInFlight", () => {
     await expect(outcomes[2]).rejects.toBe(error);
   });
 
-  it("stays as it is whatever the server refuses and however long it runs", async () => {
-    const { calls, clock, counts, refuse } = limited({ maxInFlight: 4 });
+  it("is never halved: it goes down to what still runs, and comes back by one each second", async () => {
+    const { calls, counts, refuse } = limited({ maxInFlight: 4 });
     calls(20);
-    await refuse(2);
-    expect(counts()).toEqual([4, 14]);
-    clock.ms = 100_000;
     await refuse();
-    expect(counts()).toEqual([4, 13]);
+    expect(counts()).toEqual([3, 17]);
+    await refuse();
+    expect(counts()).toEqual([2, 18]);
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(counts()).toEqual([3, 17]);
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(counts()).toEqual([4, 16]);
+  });
+
+  it("stays as it is when the only call that runs is refused", async () => {
+    const { call, calls, counts, refuse } = limited({ maxInFlight: 4 });
+    const refused = call("a");
+    await refuse();
+    await expect(refused).rejects.toThrow(refusalText);
+    calls(5);
+    expect(counts()).toEqual([4, 1]);
   });
 
   it("counts calls of every method", async () => {
@@ -286,14 +326,6 @@ describe("withConcurrencyLimit with maxInFlight", () => {
 });
 
 describe("withConcurrencyLimit while calls wait", () => {
-  // Time limits in the queue are real timers.
-  beforeEach(() => {
-    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance"] });
-  });
-  afterEach(() => {
-    vi.useRealTimers();
-  });
-
   it("ends a call at its deadline, and goes on with those behind it", async () => {
     const { call, counts, names, finish } = limited({ maxInFlight: 1 });
     void call("a");
@@ -316,13 +348,13 @@ describe("withConcurrencyLimit while calls wait", () => {
   });
 
   it("does not send a call whose deadline has passed when its turn comes", async () => {
-    const { call, clock, counts, names, finish } = limited({ maxInFlight: 1 });
-    const deadline = farAway();
+    const { call, counts, names, finish } = limited({ maxInFlight: 1 });
+    const deadline = performance.now() + 100;
     void call("a");
     const late = [call("b", { deadline }), call("c", { deadline })];
-    void call("d", { deadline: deadline + 1000 });
+    void call("d");
     // Less than what a server understands is left.
-    clock.ms = deadline - 1;
+    vi.advanceTimersByTime(99);
     await finish();
     for (const outcome of late) await expect(outcome).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED" });
     expect([counts(), names()]).toEqual([[1, 0], ["d"]]);
@@ -421,6 +453,260 @@ describe("withConcurrencyLimit while calls wait", () => {
     expect([counts(), names(), closed()]).toEqual([[1, 0], ["m0"], 1]);
     await finish();
     expect(counts()).toEqual([0, 0]);
+  });
+});
+
+describe("withConcurrencyLimit when the server has no thread for a call", () => {
+  it("keeps the call until another one ends, and sends it before those that never ran", async () => {
+    const { call, counts, names, refuse, finish } = limited({ maxInFlight: 4 });
+    for (const name of ["a", "b", "c", "d", "e"]) void call(name);
+    await refuse(2);
+    expect([counts(), names()]).toEqual([
+      [2, 3],
+      ["c", "d"],
+    ]);
+    await finish();
+    expect(names()).toEqual(["d", "a"]);
+    await finish(2);
+    expect(names()).toEqual(["b", "e"]);
+  });
+
+  it("gives the call the answer of its last attempt", async () => {
+    const { call, sent, refuse, finish } = limited();
+    void call("a");
+    const outcome = call("b");
+    sent.reverse();
+    await refuse();
+    await finish();
+    const answer = { outputs: {} };
+    sent[0]?.finish(answer);
+    expect(await outcome).toBe(answer);
+  });
+
+  it.each([
+    ["without a limit", {}, 0],
+    ["without a limit", {}, 1],
+    ["with too high a limit", { maxInFlight: 20 }, 1],
+  ])("loses none of 200 callers' calls to 7 threads %s, ten minutes later neither", async (_what, options, refusalMs) => {
+    const { server, transport: below } = busyServer({ threads: 7, answerMs: 10, refusalMs });
+    const transport = withConcurrencyLimit(below, { address: "h:8500", transport: "grpc" }, options);
+    const burst = async () => {
+      const before = server.asked;
+      const all = Array.from({ length: 200 }, () => transport.predict({ name: "m" }, {}, { deadline: farAway() }));
+      const outcomes = Promise.allSettled(all);
+      // 200 calls of 10 ms on 7 threads.
+      await vi.advanceTimersByTimeAsync(320);
+      expect([transport.inFlight, transport.queued]).toEqual([0, 0]);
+      expect((await outcomes).filter(({ status }) => status === "rejected")).toEqual([]);
+      return server.asked - before;
+    };
+    // Every call once, and those of the burst that found no thread once more.
+    expect(await burst()).toBeLessThanOrEqual(393);
+    await vi.advanceTimersByTimeAsync(600_000);
+    expect(await burst()).toBeLessThanOrEqual(393);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it("does not ask again and again where others use the threads", async () => {
+    const { server, transport: below } = busyServer({ threads: 1, answerMs: 60_000, refusalMs: 1 });
+    const transport = withConcurrencyLimit(below, { address: "h:8500", transport: "grpc" });
+    const all = Array.from({ length: 20 }, () => transport.predict({ name: "m" }, {}, { deadline: farAway() }));
+    for (const one of all) one.catch(() => undefined);
+    await vi.advanceTimersByTimeAsync(30_000);
+    expect([transport.inFlight, transport.queued]).toEqual([1, 19]);
+    // One try a second after the burst.
+    expect(server.asked).toBeLessThanOrEqual(20 + 30);
+  });
+
+  it("gives the error up when no call runs whose end could be waited for", async () => {
+    const { call, counts, refuse } = limited();
+    const outcome = call("a");
+    await refuse();
+    await expect(outcome).rejects.toMatchObject({ code: "RESOURCE_EXHAUSTED", retryable: true });
+    expect(counts()).toEqual([0, 0]);
+  });
+
+  it("gives up the error of a call that is never sent twice", async () => {
+    const { call, transport, sent, counts, refuse } = limited();
+    const once = [call("a", { retry: false }), transport.reloadConfig({ models: [] }, { deadline: farAway() })];
+    const outcomes = Promise.allSettled(once);
+    void call("b");
+    await refuse(2);
+    expect((await outcomes).map(({ status }) => status)).toEqual(["rejected", "rejected"]);
+    expect([counts(), sent.length]).toEqual([[1, 0], 1]);
+  });
+
+  it("gives the error up after close", async () => {
+    const { calls, counts, transport, refuse } = limited();
+    const [refused] = calls(3);
+    await transport.close();
+    await refuse();
+    await expect(refused).rejects.toThrow(refusalText);
+    expect(counts()).toEqual([2, 0]);
+  });
+
+  it("counts the call neither against maxQueued nor against queueTimeoutMs", async () => {
+    const { call, counts, names, refuse } = limited({ maxInFlight: 2, maxQueued: 1, queueTimeoutMs: 100 });
+    void call("a");
+    void call("b");
+    await refuse();
+    void call("c");
+    expect(counts()).toEqual([1, 2]);
+    await expect(call("d")).rejects.toThrow("the client's queue is full");
+    await vi.advanceTimersByTimeAsync(100);
+    expect(counts()).toEqual([1, 1]);
+    await vi.advanceTimersByTimeAsync(900);
+    expect(names()).toEqual(["b", "a"]);
+  });
+
+  it("ends the call at its deadline, with the refusal as the cause", async () => {
+    const { call, counts, refuse } = limited();
+    const outcome = call("a", { deadline: performance.now() + 100 });
+    void call("b");
+    await refuse();
+    await vi.advanceTimersByTimeAsync(100);
+    await expect(outcome).rejects.toMatchObject({
+      message: "DEADLINE_EXCEEDED: predict a: the deadline passed before the call was sent again: the server had no thread for it",
+      hint: expect.stringContaining("time was up before the call was sent"),
+      cause: { serverMessage: refusalText },
+    });
+    expect(counts()).toEqual([1, 0]);
+  });
+
+  it("ends the call with the reason of its abort, also when it waited before", async () => {
+    const { call, counts, sent, refuse, finish } = limited({ maxInFlight: 2 });
+    const controller = new AbortController();
+    for (const name of ["a", "b"]) void call(name);
+    const outcome = call("c", { signal: controller.signal });
+    await finish();
+    void call("d");
+    sent.reverse();
+    await refuse();
+    expect(counts()).toEqual([1, 2]);
+    controller.abort("enough");
+    await expect(outcome).rejects.toBe("enough");
+    expect(counts()).toEqual([1, 1]);
+  });
+});
+
+describe("withConcurrencyLimit while the limit grows", () => {
+  it("starts calls that wait, though none ends or arrives, with one timer", async () => {
+    const { calls, counts, refuse } = limited();
+    calls(4, { retry: false });
+    await refuse();
+    expect(vi.getTimerCount()).toBe(0);
+    calls(5);
+    // One for each deadline, one for all of them.
+    expect(vi.getTimerCount()).toBe(6);
+    await vi.advanceTimersByTimeAsync(1999);
+    expect(counts()).toEqual([3, 5]);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(counts()).toEqual([4, 4]);
+    await vi.advanceTimersByTimeAsync(4000);
+    expect(counts()).toEqual([8, 0]);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it("sets the timer, too, when the limit goes down after calls have lined up", async () => {
+    const { call, counts, refuse, finish } = limited({ maxInFlight: 2 });
+    const once = { retry: false } as const;
+    for (const name of ["a", "b", "c"]) void call(name, once);
+    expect(vi.getTimerCount()).toBe(1);
+    await refuse();
+    expect([counts(), vi.getTimerCount()]).toEqual([[1, 1], 2]);
+    await vi.advanceTimersByTimeAsync(1000);
+    expect([counts(), vi.getTimerCount()]).toEqual([[2, 0], 0]);
+    await finish(2);
+  });
+
+  it("needs no timer where the limit is fixed and whole", () => {
+    limited({ maxInFlight: 1 }).calls(3);
+    expect(vi.getTimerCount()).toBe(2);
+  });
+
+  it("leaves no timer behind when the queue empties or closes", async () => {
+    const { calls, call, transport, refuse } = limited();
+    const controller = new AbortController();
+    calls(4, { retry: false });
+    await refuse();
+    void call("aborted", { signal: controller.signal });
+    controller.abort();
+    expect(vi.getTimerCount()).toBe(0);
+    calls(2);
+    await transport.close();
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it("does not keep the process alive", async () => {
+    const setTimer = vi.spyOn(globalThis, "setTimeout");
+    const { calls, refuse } = limited();
+    calls(2);
+    await refuse();
+    const timers = setTimer.mock.results.map(({ value }) => value as NodeJS.Timeout);
+    setTimer.mockRestore();
+    // That of the deadline, for the caller waits; that of the growth.
+    expect(timers.map((timer) => timer.hasRef())).toEqual([true, false]);
+  });
+});
+
+describe("handBack", () => {
+  it("rejects the calls that wait with an error of their own kind, and none that runs", async () => {
+    const { call, transport, counts, refuse, finish } = limited({ maxInFlight: 2 });
+    const refused = call("a");
+    const running = call("b");
+    const waiting = call("c");
+    await refuse();
+    transport.handBack();
+    expect(counts()).toEqual([1, 0]);
+    for (const outcome of [refused, waiting]) {
+      const error = await outcome.catch((reason: unknown) => reason);
+      expect(isHandedBack(error)).toBe(true);
+      expect(error).toMatchObject({
+        name: "RpcError",
+        code: "UNAVAILABLE",
+        retryable: true,
+        endpoint: "h:8500",
+        serverMessage: "the call was handed back while it waited for its turn: connections to h:8500 fail",
+      });
+    }
+    await finish();
+    await expect(running).resolves.toBeUndefined();
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it("leaves the transport as it was for calls that come later", async () => {
+    const { call, transport, counts } = limited({ maxInFlight: 1 });
+    transport.handBack();
+    void call("a");
+    void call("b");
+    expect(counts()).toEqual([1, 1]);
+  });
+});
+
+describe("isHandedBack", () => {
+  it.each<[string, unknown]>([
+    [
+      "an error of the same words",
+      serverError("UNAVAILABLE", "the call was handed back while it waited for its turn: connections to h fail"),
+    ],
+    ["what is no object", "handed back"],
+    ["nothing", undefined],
+    ["null", null],
+  ])("is false for %s", (_what, error) => {
+    expect(isHandedBack(error)).toBe(false);
+  });
+});
+
+describe("isQueueRefusal", () => {
+  it("tells calls refused here from those that a server refused", async () => {
+    const { calls } = limited({ maxInFlight: 1, maxQueued: 1, queueTimeoutMs: 10 });
+    const [, late, refused] = calls(3);
+    await vi.advanceTimersByTimeAsync(10);
+    for (const outcome of [late, refused]) {
+      const error = await outcome?.catch((reason: RpcError) => reason);
+      expect(isQueueRefusal(error as RpcError)).toBe(true);
+    }
+    expect(isQueueRefusal(serverError("RESOURCE_EXHAUSTED", refusalText))).toBe(false);
   });
 });
 

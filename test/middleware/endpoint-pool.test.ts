@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { transportOf } from "../../src/middleware/any-call.js";
-import { type Endpoint, EndpointPool, type EndpointSource, type WayTo } from "../../src/middleware/endpoint-pool.js";
+import { EndpointPool, type EndpointSource, type WayTo } from "../../src/middleware/endpoint-pool.js";
 
 /** An endpoint whose load tests set; it notes how often it was opened and closed. */
 class FakeEndpoint implements EndpointSource {
@@ -8,6 +8,7 @@ class FakeEndpoint implements EndpointSource {
   load = { inFlight: 0, queued: 0 };
   opened = 0;
   closed = 0;
+  handedBack = 0;
 
   constructor(address: string) {
     this.address = address;
@@ -21,7 +22,7 @@ class FakeEndpoint implements EndpointSource {
     };
     const calls = transportOf(() => Promise.reject(new Error("the pool sends nothing")), { close });
     return Object.defineProperties(
-      { ...calls, inFlight: 0, queued: 0 },
+      { ...calls, inFlight: 0, queued: 0, handBack: () => void this.handedBack++ },
       { inFlight: { get: () => load.inFlight }, queued: { get: () => load.queued } },
     );
   }
@@ -36,14 +37,12 @@ function setUp(...addresses: string[]) {
 
   /** Begins a call, as far as the pool sees it. */
   function begin(...avoid: string[]): { readonly address: string; end(way: WayTo): void } {
-    const endpoint = pool.pick(avoid);
-    const { address, ejections } = endpoint;
+    const { address, settled } = pool.pick(avoid.length === 0 ? undefined : avoid);
     const { load } = fakes.find((fake) => fake.address === address) as FakeEndpoint;
     load.inFlight++;
-    pool.sent(endpoint);
     const end = (way: WayTo) => {
       load.inFlight--;
-      pool.settled(endpoint, ejections, way);
+      settled(way);
     };
     return { address, end };
   }
@@ -114,10 +113,23 @@ describe("EndpointPool picks", () => {
     expect(pool.pick([]).address).toBe("a");
   });
 
-  it("an endpoint to avoid rather than an ejected one", () => {
+  it("an ejected endpoint before its time rather than one to avoid, with one call", () => {
     const { callOn, begin } = setUp("a", "b");
     callOn("b", ...threeLosses);
-    expect(begin("a").address).toBe("a");
+    expect([begin("a").address, begin("a").address, begin("a", "b").address]).toEqual(["b", "a", "a"]);
+  });
+
+  it("the ejected endpoint whose time comes first when the last ready one fails as well", () => {
+    const { callOn, begin, steps, states } = setUp("a", "b", "c");
+    callOn("a", ...threeLosses);
+    steps.time = 10;
+    callOn("b", ...threeLosses);
+    callOn("c", ...threeLosses);
+    expect(states()).toEqual({ a: "ejected", b: "ejected", c: "ready" });
+    const probe = begin();
+    expect([probe.address, begin().address, begin().address]).toEqual(["a", "b", "c"]);
+    probe.end("works");
+    expect(begin().address).toBe("a");
   });
 });
 
@@ -131,9 +143,26 @@ describe("EndpointPool ejects", () => {
     callOn("b", "works", "works");
   });
 
+  it("nothing for calls that were lost together, which count once", () => {
+    const { begin, callOn, states } = setUp("a", "b");
+    const together = Array.from({ length: 9 }, () => begin("b"));
+    for (const call of together) call.end("lost");
+    expect(states()).toEqual({ a: "ready", b: "ready" });
+    callOn("a", "lost", "lost");
+    expect(states()).toEqual({ a: "ejected", b: "ready" });
+  });
+
+  it("with the calls that wait for the endpoint handed back", () => {
+    const { fakes, callOn } = setUp("a", "b");
+    callOn("a", "lost", "lost");
+    expect(fakes.map(({ handedBack }) => handedBack)).toEqual([0, 0]);
+    callOn("a", "lost");
+    expect(fakes.map(({ handedBack }) => handedBack)).toEqual([1, 0]);
+  });
+
   it("after losses in a row only: what works begins a new row, what tells nothing changes nothing", () => {
     const { callOn, states } = setUp("a", "b");
-    callOn("a", "lost", "lost", "works", "lost", "unknown", "lost", "unknown");
+    callOn("a", "lost", "lost", "works", "lost", "unknown", "lost", "silent");
     expect(states()).toEqual({ a: "ready", b: "ready" });
     callOn("a", "lost");
     expect(states()).toEqual({ a: "ejected", b: "ready" });
@@ -217,20 +246,20 @@ describe("EndpointPool probes", () => {
     expect(states()).toEqual({ a: "ready", b: "ready" });
     callOn("a", "lost");
     steps.time = 3999;
-    expect(begin("b").address).toBe("b");
+    expect(begin().address).toBe("b");
     steps.time = 4000;
-    expect(begin("b").address).toBe("a");
+    expect(begin().address).toBe("a");
   });
 
-  it("again after twice as long when the connection is lost, up to 30 s", () => {
+  it.each(["lost", "silent"] as const)("again after twice as long, up to 30 s, when the probe was %s", (way) => {
     const { callOn, begin, steps } = setUp("a", "b");
     callOn("a", ...threeLosses);
     const waitsMs: number[] = [];
     for (let probes = 0; probes < 8; probes++) {
       const ejectedAt = steps.time;
-      for (let call = begin("b"); ; call = begin("b")) {
+      for (let call = begin(); ; call = begin()) {
         const isProbe = call.address === "a";
-        call.end(isProbe ? "lost" : "works");
+        call.end(isProbe ? way : "works");
         if (isProbe) break;
         steps.time += 500;
       }
@@ -239,12 +268,15 @@ describe("EndpointPool probes", () => {
     expect(waitsMs).toEqual([1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000]);
   });
 
-  it("again at once when the probe told nothing", () => {
+  it("again after the same time when the probe told nothing", () => {
     const { callOn, begin, states, steps } = setUp("a", "b");
     callOn("a", ...threeLosses);
     steps.time = 1000;
     begin().end("unknown");
     expect(states()).toEqual({ a: "ejected", b: "ready" });
+    steps.time = 1999;
+    expect(begin().address).toBe("b");
+    steps.time = 2000;
     const again = begin();
     expect(again.address).toBe("a");
     again.end("works");
@@ -252,10 +284,10 @@ describe("EndpointPool probes", () => {
   });
 
   it("whatever becomes of calls from before the ejection", () => {
-    const { begin, states, steps } = setUp("a", "b");
-    const early = Array.from({ length: 9 }, () => begin("b"));
+    const { begin, callOn, states, steps } = setUp("a", "b");
+    const early = Array.from({ length: 6 }, () => begin("b"));
     const endOne = (way: WayTo) => early.pop()?.end(way);
-    for (const way of threeLosses) endOne(way);
+    callOn("a", ...threeLosses);
     steps.time = 900;
     for (const way of ["lost", "works", "unknown"] as const) endOne(way);
     expect(states()).toEqual({ a: "ejected", b: "ready" });
@@ -268,6 +300,43 @@ describe("EndpointPool probes", () => {
     for (const way of ["lost", "lost"] as const) begin("b").end(way);
     endOne("lost");
     expect(states()).toEqual({ a: "ready", b: "ready" });
+  });
+});
+
+describe("EndpointPool opens", () => {
+  it("an endpoint anew for each probe, and closes what it had before", () => {
+    const { fakes, callOn, begin, steps } = setUp("a", "b");
+    const [a] = fakes as [FakeEndpoint, FakeEndpoint];
+    callOn("a", ...threeLosses);
+    expect([a.opened, a.closed]).toEqual([1, 0]);
+    steps.time = 1000;
+    const probe = begin();
+    expect([a.opened, a.closed]).toEqual([2, 1]);
+    probe.end("works");
+    expect([a.opened, a.closed]).toEqual([2, 1]);
+  });
+
+  it("and closes what still had a call with the end of that", () => {
+    const { fakes, callOn, begin, steps } = setUp("a", "b");
+    const [a] = fakes as [FakeEndpoint, FakeEndpoint];
+    const early = begin("b");
+    callOn("a", ...threeLosses);
+    steps.time = 1000;
+    begin();
+    expect([a.opened, a.closed]).toEqual([2, 0]);
+    early.end("works");
+    expect([a.opened, a.closed]).toEqual([2, 1]);
+  });
+
+  it("nothing that is not closed with the pool", async () => {
+    const { pool, fakes, callOn, begin, steps } = setUp("a", "b");
+    const [a] = fakes as [FakeEndpoint, FakeEndpoint];
+    begin("b");
+    callOn("a", ...threeLosses);
+    steps.time = 1000;
+    begin();
+    await pool.close();
+    expect([a.opened, a.closed]).toEqual([2, 2]);
   });
 });
 
@@ -401,8 +470,7 @@ describe("EndpointPool.close", () => {
   it("leaves what was picked before to the closed endpoints", async () => {
     const { pool } = setUp("a");
     await pool.close();
-    const endpoint: Endpoint = pool.pick(undefined);
-    expect(endpoint.address).toBe("a");
+    expect(pool.pick(undefined).address).toBe("a");
   });
 });
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { RpcError, type StatusCode, TensorError } from "../../src/errors.js";
-import { type RetryOptions, retryBudget, withRetry } from "../../src/middleware/retry.js";
+import { type RetryOptions, withRetry } from "../../src/middleware/retry.js";
 import type { Signature } from "../../src/signature.js";
 import { tensor } from "../../src/tensor/tensor.js";
 import type { PredictResult, Transport, TransportPredictOptions } from "../../src/transport/transport.js";
@@ -156,44 +156,46 @@ describe("withRetry", () => {
       await expect(predict({ signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
       expect(sent).toHaveLength(1);
     });
-
-    it("cuts attempts short by attemptTimeoutMs and sends them again", async () => {
-      const slow = rpcError("DEADLINE_EXCEEDED", "Deadline exceeded");
-      const { predict, sent } = setUp({ outcomes: [slow, slow, answer], options: { attemptTimeoutMs: 300 } });
-      await expect(predict()).resolves.toBe(answer);
-      expect(sent.map(({ options }) => options.deadline)).toEqual([1300, 1350, 1450]);
-    });
-
-    it("does not send again where the call's own time was up", async () => {
-      const slow = rpcError("DEADLINE_EXCEEDED", "Deadline exceeded");
-      const { predict, sent } = setUp({ outcomes: [slow, answer], options: { attemptTimeoutMs: 300 } });
-      await expect(predict({ deadline: 1200 })).rejects.toBe(slow);
-      expect(sent.map(({ options }) => options.deadline)).toEqual([1200]);
-    });
   });
 
   describe("with its budget", () => {
-    it("spends the tokens it began with, then one for every five calls", async () => {
+    it("sends 1,249 failing calls again, then every fifth", async () => {
       const { predict, sent } = setUp({ outcomes: [refused()], options: { maxRetries: 1 } });
-      const attempts = async (calls: number) => {
+      const wasRetried = async () => {
         const before = sent.length;
-        for (let call = 0; call < calls; call++) await predict().catch(() => undefined);
-        return sent.length - before - calls;
+        await predict({ deadline: 1e9 }).catch(() => undefined);
+        return sent.length - before === 2;
       };
-      // The first 100 tokens go within 124 calls, because every call gives back a fifth of one.
-      expect(await attempts(124)).toBe(124);
-      expect(await attempts(500)).toBeGreaterThanOrEqual(99);
-      expect(await attempts(500)).toBeLessThanOrEqual(101);
+      for (let call = 1; call <= 1249; call++) expect(await wasRetried()).toBe(true);
+      const later: boolean[] = [];
+      for (let call = 0; call < 12; call++) later.push(await wasRetried());
+      expect(later.flatMap((retried, call) => (retried ? [call] : []))).toEqual([1, 6, 11]);
     });
 
-    it("saves no more than it began with", async () => {
+    it("saves 1,000 retries and no more", async () => {
       const outcomes: unknown[] = [answer];
-      const { predict, sent } = setUp({ outcomes, options: { maxRetries: 1000 } });
-      for (let call = 0; call < 2000; call++) await predict();
+      const { predict, sent } = setUp({ outcomes, options: { maxRetries: 5000 } });
+      for (let call = 0; call < 100; call++) await predict();
       outcomes[0] = refused();
       const before = sent.length;
       await predict({ deadline: 1e9 }).catch(() => undefined);
-      expect(sent.length - before - 1).toBe(retryBudget.tokens);
+      expect(sent.length - before - 1).toBe(1000);
+    });
+
+    it("spends nothing on a pause that the caller ends", async () => {
+      const controller = new AbortController();
+      const outcomes: unknown[] = [refused()];
+      const { predict, sent } = setUp({
+        outcomes,
+        options: { maxRetries: 5000 },
+        random: () => {
+          if (sent.length === 1) controller.abort();
+          return 1;
+        },
+      });
+      await predict({ signal: controller.signal }).catch(() => undefined);
+      await predict({ deadline: 1e9 }).catch(() => undefined);
+      expect(sent.length - 2).toBe(1000);
     });
   });
 
