@@ -1,6 +1,7 @@
 /** `npm run bench -- codec | e2e | ...`: measurements as ratios against peers in the same run. Built before it runs, so that it measures what ships. */
 import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
+import { checkBatching } from "./batching.js";
 import { benchCodec } from "./codec.js";
 import { benchCold } from "./cold.js";
 import { benchAnswers, benchE2e, type SizeName, sizeNames } from "./e2e.js";
@@ -20,6 +21,9 @@ const benches: Readonly<Record<string, (args: readonly string[]) => Promise<unkn
   cold: () => benchCold(thorough),
   memory: () => benchMemory(thorough),
   rest: () => benchRest(thorough),
+  async batching(args) {
+    if (!(await checkBatching(args))) process.exitCode = 1;
+  },
 };
 
 const commands: typeof benches = {

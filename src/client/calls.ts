@@ -47,6 +47,8 @@ export function assertOptions(options: unknown): void {
 export class Calls {
   readonly #settings: ClientSettings;
   readonly #destination: Destination | undefined;
+  /** The metadata of calls that have none of their own: one object, by which batching knows that they may share a request. */
+  readonly #metadata: TransportCallOptions["metadata"];
   /** Ends every running call; the signal of all calls whose callers gave none. */
   readonly #forced = new AbortController();
   #running = 0;
@@ -57,6 +59,7 @@ export class Calls {
   constructor(settings: ClientSettings, destination: Destination | undefined) {
     this.#settings = settings;
     this.#destination = destination;
+    this.#metadata = mergeMetadata(settings.metadata, undefined);
     // Own transports may each add a listener for every call; Node warns above 10.
     setMaxListeners(0, this.#forced.signal);
     // While this stands the signal keeps its one listener, which takes longer to add and remove than all else a call does here.
@@ -75,7 +78,7 @@ export class Calls {
     if (this.#isClosed) throw endedError(subject, "FAILED_PRECONDITION", "the client is closed");
     options.signal?.throwIfAborted();
     const deadline = startedAt + (options.timeoutMs ?? this.#settings.timeoutMs);
-    const metadata = mergeMetadata(this.#settings.metadata, options.metadata);
+    const metadata = options.metadata === undefined ? this.#metadata : mergeMetadata(this.#settings.metadata, options.metadata);
     const { signal, release } = this.#signalFor(options.signal);
     this.#running++;
     // Spelled out: spreading the subject takes longer than all else here. The cast says what the spread would: the spec is the subject's.

@@ -3,11 +3,20 @@ import { formatCall, SignatureError } from "../errors.js";
 import type { ExampleLike } from "../example-values.js";
 import { type ModelSpec, modelSpecFrom, signatureNameOf } from "../model-spec.js";
 import { assertOptionNames } from "../option-names.js";
-import type { ClassifyResult, ModelMetadata, ModelVersionStatus, PredictResult, RegressResult } from "../transport/transport.js";
+import { quotedNames } from "../tensor/names.js";
+import type {
+  BatchingOptions,
+  ClassifyResult,
+  ModelMetadata,
+  ModelVersionStatus,
+  PredictResult,
+  RegressResult,
+} from "../transport/transport.js";
 import { assertOptions } from "./calls.js";
 import type { PredictInputs } from "./inputs.js";
 import { assertModelDefinition, isModelDefinition, type ModelDefinition, type SignatureDefinition } from "./model-definition.js";
-import type { CallOptions, ExampleOptions, PredictOptions, WaitOptions } from "./options.js";
+import { type CallOptions, checkBatching, type ExampleOptions, type PredictOptions, type WaitOptions } from "./options.js";
+import { type Items, type PredictManyItem, type PredictManyOptions, type PredictOne, predictMany } from "./predict-many.js";
 
 /** Version or label, as a {@link ModelSpec} has them: not both. */
 type VersionChoice<Spec = ModelSpec> = Spec extends ModelSpec ? Pick<Spec, "version" | "versionLabel"> : never;
@@ -18,6 +27,8 @@ export type ModelOptions<SignatureName extends string = string> = VersionChoice 
   readonly signatureName?: SignatureName | undefined;
   /** Compare inputs with the signature before sending. @defaultValue the client's `check` */
   readonly check?: boolean | undefined;
+  /** How predict calls share requests. @defaultValue the client's `batching` */
+  readonly batching?: BatchingOptions | undefined;
 };
 
 /** What calls of a {@link ModelClient} may choose. */
@@ -32,10 +43,19 @@ export interface ModelPredictOptions extends PredictOptions, SignatureChoice {}
 /** Options of {@link ModelClient.classify} and {@link ModelClient.regress}. */
 export interface ModelExampleOptions extends ExampleOptions, SignatureChoice {}
 
+/** Options of {@link ModelClient.predictMany}. */
+export interface ModelPredictManyOptions<OnError extends "throw" | "yield" = "throw" | "yield">
+  extends PredictManyOptions<OnError>,
+    SignatureChoice {}
+
 /** What a {@link ModelClient} needs of the client that made it. */
 export interface ModelCalls {
   /** With `check` the signature is always looked up and inputs are held against it; without, as little as the transport allows. */
-  predict(model: ModelSpec, inputs: PredictInputs, options: PredictOptions & { readonly check: boolean }): Promise<PredictResult>;
+  predict(
+    model: ModelSpec,
+    inputs: PredictInputs,
+    options: PredictOptions & { readonly check: boolean; readonly batching?: BatchingOptions | undefined },
+  ): Promise<PredictResult>;
   classify(model: ModelSpec, examples: readonly ExampleLike[], options: ExampleOptions): Promise<ClassifyResult>;
   regress(model: ModelSpec, examples: readonly ExampleLike[], options: ExampleOptions): Promise<RegressResult>;
   getModelMetadata(model: ModelSpec, options?: CallOptions): Promise<ModelMetadata>;
@@ -52,6 +72,7 @@ export class ModelClient {
   readonly #calls: ModelCalls;
   readonly #spec: ModelSpec;
   readonly #check: boolean;
+  readonly #batching: BatchingOptions | undefined;
   readonly #definition: ModelDefinition | undefined;
 
   /** @internal `client.model()` makes it, with its own `check` where the options have none. */
@@ -59,9 +80,10 @@ export class ModelClient {
     this.#calls = calls;
     this.#spec = specFrom(model, options);
     assertOptionNames(options, {
-      known: { version: true, versionLabel: true, signatureName: true, check: true },
-      notYet: ["batching"],
+      known: { version: true, versionLabel: true, signatureName: true, check: true, batching: true },
     });
+    if (options.batching !== undefined) checkBatching(options.batching);
+    this.#batching = options.batching;
     this.#check = checkedFlag(options.check);
     if (!isModelDefinition(model)) return;
     assertModelDefinition(model);
@@ -78,9 +100,30 @@ export class ModelClient {
   async predict(inputs: PredictInputs, options: ModelPredictOptions = {}): Promise<PredictResult> {
     assertOptions(options);
     const { signatureName, ...callOptions } = options;
+    return this.#predict(this.#specFor(signatureName), inputs, callOptions, this.#batching);
+  }
+
+  /** Run the model on many inputs, some at a time, while the results are asked for; see `client.predictMany`. */
+  predictMany<OnError extends "throw" | "yield" = "throw">(
+    inputs: Items,
+    options: ModelPredictManyOptions<OnError> = {},
+  ): AsyncGenerator<PredictManyItem<OnError>, void, undefined> {
+    assertOptions(options);
+    const { signatureName, ...manyOptions } = options;
     const spec = this.#specFor(signatureName);
+    const predict: PredictOne<PredictInputs, PredictResult> = (item, { batching = this.#batching, ...more }) =>
+      this.#predict(spec, item, more, batching);
+    return predictMany(predict, inputs, manyOptions);
+  }
+
+  async #predict(
+    spec: ModelSpec,
+    inputs: PredictInputs,
+    options: PredictOptions,
+    batching: BatchingOptions | undefined,
+  ): Promise<PredictResult> {
     const defined = this.#definition !== undefined && this.#check ? signatureIn(this.#definition, spec) : undefined;
-    const result = await this.#calls.predict(spec, inputs, { ...callOptions, check: this.#check });
+    const result = await this.#calls.predict(spec, inputs, { ...options, check: this.#check, batching });
     if (defined !== undefined) assertOutputsAsDefined(defined, result, options.outputFilter ?? [], spec);
     return result;
   }
@@ -139,9 +182,8 @@ function signatureIn({ signatures }: ModelDefinition, spec: ModelSpec): Signatur
   const name = signatureNameOf(spec);
   const signature = Object.hasOwn(signatures, name) ? signatures[name] : undefined;
   if (signature !== undefined) return signature;
-  const known = Object.keys(signatures).map((key) => `"${key}"`);
   throw new SignatureError(formatCall("predict", spec), [
-    `the definition has no signature "${name}", only ${known.join(", ") || "(none)"}`,
+    `the definition has no signature "${name}", only ${quotedNames(Object.keys(signatures))}`,
   ]);
 }
 

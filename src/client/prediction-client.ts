@@ -5,6 +5,7 @@ import type { EndpointStatus } from "../middleware/endpoint-pool.js";
 import { checkModelServerConfig, type ModelServerConfig } from "../model-server-config.js";
 import { type ModelLike, modelSpecFrom } from "../model-spec.js";
 import type {
+  BatchingOptions,
   ClassifyResult,
   ModelMetadata,
   ModelVersionStatus,
@@ -31,10 +32,17 @@ import {
   type WaitOptions,
   waitDefaults,
 } from "./options.js";
+import { type Items, type PredictManyItem, type PredictManyOptions, type PredictOne, predictMany } from "./predict-many.js";
 import { explainReload } from "./reload.js";
 import type { Checking } from "./signature-lookup.js";
 import type { DefaultSignatureName, SignatureNameOf, TypedModelClient } from "./typed-model.js";
 import { waitForModel } from "./wait-for-model.js";
+
+/** What a predict call does beside what its caller's options say. */
+interface PredictHow extends Checking {
+  /** How it shares requests; its option `batch` can only say no. */
+  readonly batching: BatchingOptions | undefined;
+}
 
 /**
  * A client of one TensorFlow Serving model server.
@@ -54,9 +62,10 @@ export class PredictionClient {
    */
   constructor(host: string, port: number, options?: ClientOptions);
   /**
-   * A client for a target: `"host:8500"`, `"grpc://host:8500"` or `"unix:/path"` (gRPC), `"http://host:8501/prefix"` (REST).
+   * A client for a target: `"host:8500"`, `"grpc://host:8500"`, `"grpcs://host/prefix"` (TLS) or `"unix:/path"` for gRPC,
+   * `"http://host:8501/prefix"` or `"https://host/prefix"` for REST.
    *
-   * Ports default to 8500 and 8501; IPv6 addresses stand in brackets. Calls are shared by several servers where an array names the replicas
+   * Ports default to 8500 and 8501, with TLS to 443; IPv6 addresses stand in brackets. Calls are shared by several servers where an array names the replicas
    * of one, all over gRPC or all over REST, and by every address of the name in `"dns:///host:8500"` (gRPC).
    *
    * @throws TypeError or RangeError if the target or options are not valid.
@@ -87,7 +96,29 @@ export class PredictionClient {
    * @throws RpcError if the server or the connection refuses the call, or time runs out (`DEADLINE_EXCEEDED`).
    */
   predict(model: ModelLike, inputs: PredictInputs, options: PredictOptions = {}): Promise<PredictResult> {
-    return this.#predict(model, inputs, options, { check: this.#settings.check, lookUp: false });
+    return this.#predict(model, inputs, options, { check: this.#settings.check, lookUp: false, batching: this.#settings.batching });
+  }
+
+  /**
+   * Run a model on many inputs, some at a time, while the results are asked for: `for await (const { index, result } of ...)`.
+   *
+   * No more items are taken from the source than may be under way (`concurrency`, times `batchRows` where that is set), and those that have
+   * finished and were not asked for count among them. Leaving the loop aborts what is under way and closes the source.
+   *
+   * @param inputs - Items as {@link predict} takes them, from an iterable or async iterable.
+   * @returns Each item's result with its index; with `onError: "yield"` also errors, `{ index, error }`.
+   * @throws What a failed item's call rejects with, unless `onError` is `"yield"`; what the source throws, once all before it is given out.
+   */
+  predictMany<OnError extends "throw" | "yield" = "throw">(
+    model: ModelLike,
+    inputs: Items,
+    options: PredictManyOptions<OnError> = {},
+  ): AsyncGenerator<PredictManyItem<OnError>, void, undefined> {
+    const spec = modelSpecFrom(model);
+    const checking = { check: this.#settings.check, lookUp: false };
+    const predict: PredictOne<PredictInputs, PredictResult> = (item, { batching = this.#settings.batching, ...more }) =>
+      this.#predict(spec, item, more, { ...checking, batching });
+    return predictMany(predict, inputs, options);
   }
 
   /**
@@ -214,7 +245,8 @@ export class PredictionClient {
   model(model: ModelLike | ModelDefinition, options: ModelOptions = {}): unknown {
     assertOptions(options);
     const calls: ModelCalls = {
-      predict: (spec, inputs, { check, ...more }) => this.#predict(spec, inputs, more, { check, lookUp: check }),
+      predict: (spec, inputs, { check, batching = this.#settings.batching, ...more }) =>
+        this.#predict(spec, inputs, more, { check, lookUp: check, batching }),
       classify: (spec, examples, more) => this.classify(spec, examples, more),
       regress: (spec, examples, more) => this.regress(spec, examples, more),
       getModelMetadata: (spec, more) => this.getModelMetadata(spec, more),
@@ -253,19 +285,20 @@ export class PredictionClient {
     await this.#connector.close();
   }
 
-  async #predict(model: ModelLike, inputs: PredictInputs, options: PredictOptions, checking: Checking): Promise<PredictResult> {
+  async #predict(model: ModelLike, inputs: PredictInputs, options: PredictOptions, how: PredictHow): Promise<PredictResult> {
     const spec = modelSpecFrom(model);
     assertOptions(options);
     checkPredictOptions(options);
     const call = this.#calls.begin({ method: "predict", spec }, options);
     try {
       const { transport, signatures } = this.#connector.current ?? (await this.#connector.connect(call));
-      const { tensors, signature } = signatures.asGiven(call, inputs, checking) ?? (await signatures.prepare(call, inputs, checking));
+      const { tensors, signature } = signatures.asGiven(call, inputs, how) ?? (await signatures.prepare(call, inputs, how));
       const { outputFilter, restFormat = this.#settings.restFormat } = options;
       // Spelled out: spreading them takes longer than all else the client does for a call.
       const { deadline, signal, metadata, retry } = call.options;
+      const batch = options.batch ?? how.batching;
       try {
-        const sending = transport.predict(spec, tensors, { deadline, signal, metadata, retry, signature, outputFilter, restFormat });
+        const sending = transport.predict(spec, tensors, { deadline, signal, metadata, retry, batch, signature, outputFilter, restFormat });
         const result = await this.#calls.bounded(call, sending);
         signatures.forgetOldVersion(call, result);
         return result;

@@ -9,8 +9,9 @@ import type { defaultSignatureName } from "../model-spec.js";
 import type { DType, dtypes, UnsupportedDType } from "../tensor/dtype.js";
 import type { ReadonlyNested, Tensor } from "../tensor/tensor.js";
 import type { ClassifyResult, PredictResult, RegressResult } from "../transport/transport.js";
-import type { ModelClient, ModelExampleOptions, ModelPredictOptions } from "./model-client.js";
+import type { ModelClient, ModelExampleOptions, ModelPredictManyOptions, ModelPredictOptions } from "./model-client.js";
 import type { InputDefinition, ModelDefinition, OutputDefinition } from "./model-definition.js";
+import type { Items, PredictManyItem } from "./predict-many.js";
 
 /** The elements that convert to a kind of dtypes; kinds that are absent take tensors only. */
 interface PlainElements {
@@ -133,6 +134,15 @@ export interface TypedPredictOptions<S extends string, Filter extends readonly s
   readonly outputFilter?: Filter | undefined;
 }
 
+/** Options of {@link TypedModelClient.predictMany}. */
+export interface TypedPredictManyOptions<S extends string, Filter extends readonly string[], OnError extends "throw" | "yield">
+  extends Omit<ModelPredictManyOptions<OnError>, "signatureName" | "outputFilter"> {
+  /** The signature to call. @defaultValue the client's, or `"serving_default"` */
+  readonly signatureName?: S | undefined;
+  /** Names of the outputs wanted. @defaultValue all of them */
+  readonly outputFilter?: Filter | undefined;
+}
+
 /** Options of {@link TypedModelClient.classify} and {@link TypedModelClient.regress}. */
 export interface TypedExampleOptions<S extends string> extends Omit<ModelExampleOptions, "signatureName"> {
   /** The signature to call, one of the method's own. @defaultValue the client's, or `"serving_default"` */
@@ -164,6 +174,15 @@ export interface TypedModelClient<M extends ModelDefinition, Default extends Sig
     inputs: ModelInputs<M, S>,
     options?: TypedPredictOptions<S, Filter>,
   ): Promise<TypedPredictResult<FilteredOutputs<ModelOutputs<M, S>, Filter>>>;
+  /** Run the model on many inputs; see `client.predictMany`. */
+  predictMany<
+    S extends keyof M["signatures"] & string = Default,
+    const Filter extends readonly (keyof ModelOutputs<M, S> & string)[] = readonly [],
+    OnError extends "throw" | "yield" = "throw",
+  >(
+    inputs: Items<ModelInputs<M, S>>,
+    options?: TypedPredictManyOptions<S, Filter, OnError>,
+  ): AsyncGenerator<PredictManyItem<OnError, TypedPredictResult<FilteredOutputs<ModelOutputs<M, S>, Filter>>>, void, undefined>;
   /** Classify examples, by a signature that has `tensorflow/serving/classify` as its method name. */
   classify<S extends ClassifyName<M> = Extract<Default, ClassifyName<M>>>(
     examples: ExamplesFor<S>,

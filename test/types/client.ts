@@ -3,7 +3,10 @@ import {
   type AnyTensor,
   type EndpointStatus,
   isServingError,
+  type PredictInputs,
   PredictionClient,
+  type PredictManyError,
+  type PredictManyResult,
   type PredictResult,
   type Transport,
   tensor,
@@ -14,6 +17,26 @@ type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 
 const same = <A, B>(_: Same<A, B>): void => undefined;
 
 declare const transport: Transport;
+
+export async function predictManyTypes(client: PredictionClient, items: AsyncIterable<PredictInputs>): Promise<void> {
+  for await (const item of client.predictMany("m", [1, ["a"], { x: 1n }])) same<typeof item, PredictManyResult>(true);
+  for await (const item of client.predictMany("m", items, { concurrency: 1, batchRows: 2, ordered: false, startIndex: 3, timeoutMs: 4 })) {
+    same<typeof item.result, PredictResult>(true);
+  }
+  for await (const item of client.predictMany("m", items, { onError: "yield" })) {
+    // @ts-expect-error an error may stand in its place
+    void item.result;
+    same<typeof item, PredictManyResult | PredictManyError>(true);
+  }
+  // @ts-expect-error one item
+  client.predictMany("m", 3);
+  // @ts-expect-error dates are no tensors
+  client.predictMany("m", [new Date()]);
+  // @ts-expect-error items share requests as batchRows says
+  client.predictMany("m", items, { batch: false });
+  // @ts-expect-error no such policy
+  client.predictMany("m", items, { onError: "ignore" });
+}
 
 export async function clientTypes(): Promise<void> {
   const client = new PredictionClient("localhost", 8500, {
@@ -30,6 +53,7 @@ export async function clientTypes(): Promise<void> {
   });
   new PredictionClient("localhost:8500", { retry: { maxRetries: 1, attemptTimeoutMs: 1, initialBackoffMs: 1, maxBackoffMs: 1 } });
   new PredictionClient("localhost:8500", { concurrency: { maxInFlight: 1, maxQueued: 0, queueTimeoutMs: 1 } });
+  new PredictionClient("localhost:8500", { batching: { maxBatchRows: 8, allowedBatchRows: [8], onBatch: ({ rows }) => void rows } });
   // @ts-expect-error retrying cannot be switched on for a call
   void client.predict("m", 1, { retry: {} });
   // @ts-expect-error a typo
@@ -66,7 +90,7 @@ export async function clientTypes(): Promise<void> {
   await client.predict("m", { x: new Date() });
   await client.predict("m", x, { retry: false, batch: false });
   await client.getModelStatus("m", { retry: false });
-  // @ts-expect-error nothing is batched in this version
+  // @ts-expect-error how calls share requests is the client's to say
   await client.predict("m", x, { batch: true });
   // @ts-expect-error no such layout
   await client.predict("m", x, { restFormat: "rows" });

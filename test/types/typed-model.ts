@@ -284,6 +284,22 @@ export async function modelsWithoutDefaultNameTheirSignature(): Promise<void> {
   await model.classify([{ at: new Date() }], { signatureName: "classify" });
 }
 
+export async function manyItemsHaveTheTypesOfOne(): Promise<void> {
+  const model = client.model(digits);
+  for await (const { index, result } of model.predictMany([image, { image }])) {
+    same<typeof index, number>(true);
+    same<typeof result.outputs, ModelOutputs<typeof digits, "serving_default">>(true);
+  }
+  for await (const item of model.predictMany([image], { signatureName: "embed", outputFilter: ["embedding"], onError: "yield" })) {
+    if ("result" in item) same<typeof item.result.outputs.embedding, Tensor<"float16">>(true);
+    else same<typeof item.error, Error>(true);
+  }
+  // @ts-expect-error strings are no images
+  model.predictMany(["a"]);
+  // @ts-expect-error no such signature
+  model.predictMany([image], { signatureName: "none" });
+}
+
 export async function modelsThatAreNotKnownByType(): Promise<void> {
   const untyped: ModelClient = client.model("digits");
   same<Awaited<ReturnType<typeof untyped.predict>>, PredictResult>(true);
@@ -294,8 +310,7 @@ export async function modelsThatAreNotKnownByType(): Promise<void> {
 
   // @ts-expect-error dates are no tensors
   await untyped.predict({ x: new Date() });
-  // @ts-expect-error batching is no option of this version
-  client.model("digits", { batching: {} });
+  client.model("digits", { batching: { maxBatchRows: 32, allowedBatchRows: [8, 32], onBatch: ({ rows }) => void rows } });
   // @ts-expect-error not a model
   client.model(3);
   void output;

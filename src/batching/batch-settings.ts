@@ -1,0 +1,48 @@
+/** What {@link BatchingOptions} become. */
+import type { BatchingOptions } from "../transport/transport.js";
+import type { BatchLimits } from "./batcher.js";
+
+/**
+ * Defaults of {@link BatchingOptions}.
+ *
+ * 128 rows: beyond that the cost of a request is spread so thin that larger ones gain little, while every row waits for all others. 2 ms: about
+ * what a small request takes. 2 in flight: the next is filled while the server works. 8 MiB: with two in flight, 16 MiB of memory.
+ */
+export const batchingDefaults = Object.freeze({
+  maxBatchRows: 128,
+  maxDelayMs: 2,
+  maxBatchBytes: 8 * 1024 * 1024,
+  maxQueuedRows: 8192,
+  maxInFlightBatches: 2,
+} as const);
+
+/** Options with the defaults filled in. */
+export interface BatchSettings {
+  readonly limits: BatchLimits;
+  readonly maxQueuedRows: number;
+  /** Ascending; empty where every size is allowed. */
+  readonly allowedRows: readonly number[];
+  readonly onBatch: BatchingOptions["onBatch"];
+}
+
+/** The settings of options that have been checked. */
+export function batchSettings(options: BatchingOptions): BatchSettings {
+  const allowedRows = [...(options.allowedBatchRows ?? [])].sort((a, b) => a - b);
+  return {
+    limits: {
+      maxRows: options.maxBatchRows ?? allowedRows.at(-1) ?? batchingDefaults.maxBatchRows,
+      maxBytes: options.maxBatchBytes ?? batchingDefaults.maxBatchBytes,
+      maxDelayMs: options.maxDelayMs ?? batchingDefaults.maxDelayMs,
+      maxInFlight: options.maxInFlightBatches ?? batchingDefaults.maxInFlightBatches,
+    },
+    maxQueuedRows: options.maxQueuedRows ?? batchingDefaults.maxQueuedRows,
+    allowedRows,
+    onBatch: options.onBatch,
+  };
+}
+
+/** Rows to add so that a batch has an allowed size; none where it has more than any. */
+export function paddingFor(rows: number, allowedRows: readonly number[]): number {
+  const allowed = allowedRows.find((size) => size >= rows);
+  return allowed === undefined ? 0 : allowed - rows;
+}

@@ -1,0 +1,81 @@
+/** What decides whether calls may share a request, and what a call without rows answers. */
+import { type ModelSpec, signatureNameOf } from "../model-spec.js";
+import { dtypes, isDType } from "../tensor/dtype.js";
+import { type AnyTensor, Tensor } from "../tensor/tensor.js";
+import type { PredictResult, TensorMap, TransportPredictOptions } from "../transport/transport.js";
+
+/** How much of a batch a call takes. */
+export interface CallSize {
+  readonly rows: number;
+  /** Bytes of its values. */
+  readonly bytes: number;
+}
+
+/** The size of a call whose inputs all have the same number of rows; `undefined` for others, which cannot share a request. */
+export function callSize(inputs: TensorMap): CallSize | undefined {
+  let [rows, bytes] = [-1, 0];
+  for (const name in inputs) {
+    const tensor = inputs[name] as AnyTensor;
+    const [ownRows] = tensor.shape;
+    if (ownRows === undefined || (rows !== -1 && ownRows !== rows)) return undefined;
+    rows = ownRows;
+    if (tensor.dtype !== "string") bytes += tensor.values.byteLength;
+    else for (const value of tensor.values) bytes += value.length;
+  }
+  return rows === -1 ? undefined : { rows, bytes };
+}
+
+/** Numbers for metadata, which is the same for two calls only if it is the same object: it may hold what tells callers apart. */
+const metadataNumbers = new WeakMap<object, number>();
+let nextMetadataNumber = 1;
+
+function metadataNumber(metadata: object | undefined): number {
+  if (metadata === undefined) return 0;
+  const known = metadataNumbers.get(metadata);
+  if (known !== undefined) return known;
+  metadataNumbers.set(metadata, nextMetadataNumber);
+  return nextMetadataNumber++;
+}
+
+/** Text that two calls have in common exactly if they may share a request. */
+export function batchKey(spec: ModelSpec, inputs: TensorMap, options: TransportPredictOptions): string {
+  const { metadata, outputFilter = [], restFormat = "", retry } = options;
+  const parts = [modelKey(spec), metadataNumber(metadata), restFormat, retry === false, outputFilter];
+  return JSON.stringify([...parts, inputKeys(inputs)]);
+}
+
+/** Text that stands for a model, version or label, and signature. */
+export function modelKey(spec: ModelSpec): string {
+  const { name, version, versionLabel } = spec;
+  return JSON.stringify([name, version === undefined ? null : String(version), versionLabel ?? null, signatureNameOf(spec)]);
+}
+
+function inputKeys(inputs: TensorMap): unknown[] {
+  const names = Object.keys(inputs);
+  if (names.length > 1) names.sort();
+  return names.map((name) => {
+    const { dtype, shape } = inputs[name] as AnyTensor;
+    return [name, dtype, shape.slice(1)];
+  });
+}
+
+/**
+ * The answer to a call without rows, where the signature tells it: outputs without rows. A server that batches may be ended by such a call.
+ *
+ * @returns `undefined` where the signature is not known or an output's shape does not follow from it.
+ */
+export function answerWithoutRows(spec: ModelSpec, { signature, outputFilter = [] }: TransportPredictOptions): PredictResult | undefined {
+  if (signature === undefined) return undefined;
+  const outputs: PredictResult["outputs"] = Object.create(null);
+  const names = outputFilter.length === 0 ? Object.keys(signature.outputs) : outputFilter;
+  for (const name of names) {
+    const output = Object.hasOwn(signature.outputs, name) ? signature.outputs[name] : undefined;
+    const [rows, ...rest] = output?.shape ?? [0];
+    if (output === undefined || rows !== null || !isDType(output.dtype)) return undefined;
+    const fixed = rest.filter((dim) => dim !== null);
+    if (fixed.length < rest.length) return undefined;
+    outputs[name] = new Tensor(output.dtype, [0, ...fixed], new dtypes[output.dtype].array() as never, 0) as AnyTensor;
+  }
+  const version = spec.version === undefined ? {} : { version: BigInt(spec.version) };
+  return { outputs, modelSpec: { name: spec.name, ...version, signatureName: signatureNameOf(spec) } };
+}

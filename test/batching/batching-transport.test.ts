@@ -1,0 +1,868 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { withBatching } from "../../src/batching/batching-transport.js";
+import { TensorError } from "../../src/errors.js";
+import type { Signature, TensorSpec } from "../../src/signature.js";
+import { type Tensor, tensor } from "../../src/tensor/tensor.js";
+import type { BatchEvent, BatchingOptions, TensorMap, TransportPredictOptions } from "../../src/transport/transport.js";
+import { EchoTransport } from "../support/echo-transport.js";
+import { answerOf, batchingByHand, column, type SentRequest, serverError } from "./hand-transport.js";
+import { settled } from "./virtual-schedule.js";
+
+// Deadlines and delays are real timers.
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance"] });
+});
+afterEach(() => {
+  vi.restoreAllMocks();
+  vi.useRealTimers();
+});
+
+/** Warnings of the process instead of their printing. */
+function collectWarnings(): unknown[][] {
+  const warnings: unknown[][] = [];
+  vi.spyOn(process, "emitWarning").mockImplementation((...args: unknown[]) => void warnings.push(args));
+  return warnings;
+}
+
+/** With one request in flight that is not looked at, so that others wait. */
+async function busy(batching: BatchingOptions = {}) {
+  const one = batchingByHand(batching);
+  const first = one.call([0]);
+  const [blocker] = (await one.requests()) as [SentRequest];
+  return { ...one, first, blocker };
+}
+
+describe("withBatching", () => {
+  it("sends the rows of several callers as one request and gives each its own", async () => {
+    const { call, requests } = batchingByHand();
+    const outcomes = [call([1, 2]), call([3]), call([4, 5, 6])];
+    const [request, ...others] = await requests();
+    expect(others).toEqual([]);
+    expect(request?.spec).toEqual({ name: "m" });
+    expect(request?.inputs["x"]).toMatchObject({ dtype: "float32", shape: [6, 1], values: Float32Array.of(1, 2, 3, 4, 5, 6) });
+    request?.answer();
+    const results = await Promise.all(outcomes);
+    expect(results.map(answerOf)).toEqual([[10, 20], [30], [40, 50, 60]]);
+    expect(results.map(({ outputs }) => outputs["y"]?.shape)).toEqual([
+      [2, 1],
+      [1, 1],
+      [3, 1],
+    ]);
+    for (const { outputs, modelSpec } of results) {
+      expect(Object.getPrototypeOf(outputs)).toBeNull();
+      expect(modelSpec).toEqual({ name: "m", version: 7n, signatureName: "serving_default" });
+    }
+  });
+
+  it("deals out strings and several outputs", async () => {
+    const { call, requests } = batchingByHand();
+    const outcomes = [call([1]), call([2, 3])];
+    const [request] = await requests();
+    request?.answer({ label: tensor("string", [3], ["a", "b", "c"]), score: tensor("int64", [3, 2], [1, 2, 3, 4, 5, 6]) });
+    const [one, two] = await Promise.all(outcomes);
+    expect([one?.outputs["label"]?.strings(), two?.outputs["label"]?.strings()]).toEqual([["a"], ["b", "c"]]);
+    expect([one?.outputs["score"]?.values, two?.outputs["score"]?.values]).toEqual([
+      BigInt64Array.of(1n, 2n),
+      BigInt64Array.of(3n, 4n, 5n, 6n),
+    ]);
+  });
+
+  it("gives every caller memory of its own", async () => {
+    const { call, requests } = batchingByHand();
+    const outcomes = [call([1]), call([2]), call([3])];
+    const [request] = await requests();
+    const answer = { y: column(10, 20, 30), s: tensor("string", [3], ["a", "b", "c"]) };
+    request?.answer(answer);
+    const results = await Promise.all(outcomes);
+    const own = results.map(({ outputs }) => outputs["y"] as Tensor<"float32">);
+    expect(new Set([answer.y, ...own].map(({ values }) => values.buffer)).size).toBe(4);
+    own[1]?.values.fill(-1);
+    const strings = results[1]?.outputs["s"] as Tensor<"string">;
+    strings.values.fill(Uint8Array.of(0));
+    Object.assign(results[1]?.modelSpec ?? {}, { name: "changed" });
+    expect([own[0]?.values, own[2]?.values]).toEqual([Float32Array.of(10), Float32Array.of(30)]);
+    expect([results[0], results[2]].map((result) => result?.outputs["s"]?.strings())).toEqual([["a"], ["c"]]);
+    expect(results[0]?.modelSpec.name).toBe("m");
+  });
+
+  it("gives a lone caller the answer as it came", async () => {
+    const { call, requests } = batchingByHand();
+    const outcome = call([1, 2]);
+    const [request] = await requests();
+    const y = tensor("float32", [], [1]);
+    request?.answer({ y });
+    expect((await outcome).outputs["y"]).toBe(y);
+  });
+
+  it("waits for others while requests are in flight, up to maxDelayMs", async () => {
+    const { call, columns } = await busy({ maxDelayMs: 5 });
+    void call([1]);
+    await vi.advanceTimersByTimeAsync(4);
+    void call([2]);
+    expect(await columns()).toEqual([]);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(await columns()).toEqual([[1, 2]]);
+  });
+
+  it("waits as long as timers reach where maxDelayMs is longer", async () => {
+    const { call, columns, blocker } = await busy({ maxDelayMs: 1e12 });
+    void call([1]);
+    await vi.advanceTimersByTimeAsync(100_000);
+    expect(await columns()).toEqual([]);
+    blocker.answer();
+    expect(await columns()).toEqual([[1]]);
+  });
+
+  it("sends with the latest deadline, a signal of its own and what the callers have in common", async () => {
+    const { call, requests } = batchingByHand();
+    const now = performance.now();
+    const metadata = { a: "b" };
+    const common = { metadata, retry: false, outputFilter: ["y"], restFormat: "row" } as const;
+    const { signal } = new AbortController();
+    void call([1], { ...common, deadline: now + 1000 });
+    void call([2], { ...common, deadline: now + 3000, signal });
+    void call([3], { ...common, deadline: now + 2000 });
+    const [request] = await requests();
+    expect(request?.options).toMatchObject({ ...common, deadline: now + 3000, batch: false });
+    expect(request?.options.metadata).toBe(metadata);
+    expect(request?.options.signal).not.toBe(signal);
+  });
+
+  it("leaves every other method to the transport below, and answers for needsSignature as it does", async () => {
+    const next = new EchoTransport(true);
+    const transport = withBatching({ ...next, close: () => next.close() } as never, { endpoint: "", transport: "custom" });
+    expect(transport.needsSignature).toBe(true);
+    await transport.close();
+    expect(next.closed).toBe(1);
+  });
+});
+
+type SharedCase = [what: string, a: Partial<TransportPredictOptions>, b: Partial<TransportPredictOptions>];
+const token = async () => ({ authorization: "token" });
+const metadata = { a: "b" };
+
+describe("calls share a request", () => {
+  it.each<SharedCase>([
+    ["no output filter and an empty one", {}, { outputFilter: [] }],
+    ["the same output filter", { outputFilter: ["y"] }, { outputFilter: ["y"] }],
+    ["the same metadata object", { metadata }, { metadata }],
+    ["the same function that makes metadata", { metadata: token }, { metadata: token }],
+    ["different deadlines and signals", { deadline: 1e8 }, { deadline: 2e8, signal: new AbortController().signal }],
+    ["retry: false of both", { retry: false }, { retry: false }],
+  ])("with %s", async (_what, a, b) => {
+    const { call, columns } = batchingByHand();
+    void call([1], a);
+    void call([2], b);
+    expect(await columns()).toEqual([[1, 2]]);
+  });
+
+  it.each([
+    [{ name: "m" }, { name: "m", signatureName: "serving_default" }],
+    [
+      { name: "m", version: 3 },
+      { name: "m", version: 3n },
+    ],
+    [
+      { name: "m", versionLabel: "stable", signatureName: "s" },
+      { name: "m", versionLabel: "stable", signatureName: "s" },
+    ],
+  ])("for %o and %o", async (a, b) => {
+    const { call, columns } = batchingByHand();
+    void call([1], {}, a);
+    void call([2], {}, b);
+    expect(await columns()).toEqual([[1, 2]]);
+  });
+
+  it("whatever the order of their inputs", async () => {
+    const { call, requests } = batchingByHand();
+    void call({ x: column(1), z: column(2) });
+    void call({ z: column(4), x: column(3) });
+    const [request, ...others] = await requests();
+    expect(others).toEqual([]);
+    expect([request?.inputs["x"]?.values, request?.inputs["z"]?.values]).toEqual([Float32Array.of(1, 3), Float32Array.of(2, 4)]);
+  });
+
+  it("also where an input has the name of a property all objects have", async () => {
+    const { call, requests } = batchingByHand();
+    for (const value of [1, 2]) void call(JSON.parse('{"__proto__":0}', (key, old) => (key === "__proto__" ? column(value) : old)));
+    const [request] = await requests();
+    expect(Object.entries(request?.inputs ?? {}).map(([name, { values }]) => [name, values])).toEqual([
+      ["__proto__", Float32Array.of(1, 2)],
+    ]);
+  });
+});
+
+describe("calls do not share a request", () => {
+  it.each<SharedCase>([
+    ["output filter", { outputFilter: ["y"] }, { outputFilter: ["z"] }],
+    ["number of wanted outputs", { outputFilter: ["y"] }, { outputFilter: ["y", "z"] }],
+    ["metadata, even if it says the same", { metadata: { a: "b" } }, { metadata: { a: "b" } }],
+    ["metadata, where one has none", { metadata }, {}],
+    ["function that makes metadata", { metadata: token }, { metadata: async () => ({}) }],
+    ["retry", { retry: false }, {}],
+    ["layout of REST bodies", { restFormat: "row" }, { restFormat: "column" }],
+    ["batching options", { batch: {} }, { batch: {} }],
+  ])("with another %s", async (_what, a, b) => {
+    const { call, columns } = batchingByHand();
+    void call([1], a);
+    void call([2], b);
+    expect(await columns()).toEqual([[1], [2]]);
+  });
+
+  it.each([
+    ["model", { name: "a" }, { name: "b" }],
+    ["version", { name: "m", version: 1 }, { name: "m", version: 2 }],
+    ["version, where one names none", { name: "m" }, { name: "m", version: 2 }],
+    ["version, where one names a label", { name: "m", version: 2 }, { name: "m", versionLabel: "2" }],
+    ["label", { name: "m", versionLabel: "a" }, { name: "m", versionLabel: "b" }],
+    ["signature", { name: "m", signatureName: "a" }, { name: "m", signatureName: "b" }],
+  ])("of another %s", async (_what, a, b) => {
+    const { call, requests } = batchingByHand();
+    void call([1], {}, a);
+    void call([2], {}, b);
+    expect((await requests()).map(({ spec }) => spec)).toEqual([a, b]);
+  });
+
+  it.each<[string, TensorMap]>([
+    ["name", { z: column(2) }],
+    ["dtype", { x: tensor("int32", [1, 1], [2]) }],
+    ["trailing size", { x: tensor("float32", [1, 2], [2, 3]) }],
+    ["rank", { x: tensor("float32", [1], [2]) }],
+    ["number", { x: column(2), z: column(3) }],
+  ])("with inputs of another %s", async (_what, inputs) => {
+    const { call, requests } = batchingByHand();
+    void call([1]);
+    void call(inputs);
+    expect(await requests()).toHaveLength(2);
+  });
+
+  it("beyond the rows or bytes of one request", async () => {
+    const { call, columns } = batchingByHand({ maxBatchRows: 3, maxBatchBytes: 100, maxInFlightBatches: 9 });
+    for (const x of [[1, 2], [3, 4], [5]]) void call(x);
+    expect(await columns()).toEqual([
+      [1, 2],
+      [3, 4, 5],
+    ]);
+    const bytes = batchingByHand({ maxBatchBytes: 8, maxInFlightBatches: 9 });
+    for (const x of [[1], [2], [3]]) void bytes.call(x);
+    await vi.advanceTimersByTimeAsync(2);
+    expect(await bytes.columns()).toEqual([[1, 2], [3]]);
+  });
+});
+
+describe("a call is sent as it is", () => {
+  it.each<[string, TensorMap, BatchingOptions]>([
+    ["without inputs", {}, {}],
+    ["with a scalar", { x: tensor("float32", [], [1]) }, {}],
+    ["with a scalar beside rows", { x: column(1), keepProbability: tensor("float32", [], [1]) }, {}],
+    ["with inputs of unequal rows", { x: column(1, 2), z: column(1) }, {}],
+    ["with rows beside none", { x: tensor("float32", [0, 1], []), z: column(1) }, {}],
+    ["with more rows than a batch may have", { x: column(1, 2, 3) }, { maxBatchRows: 2 }],
+    ["with more rows than allowed", { x: column(1, 2, 3) }, { allowedBatchRows: [1, 2] }],
+    ["with more bytes than a batch may have", { x: column(1, 2) }, { maxBatchBytes: 7 }],
+    ["with longer strings than a batch may have", { x: tensor("string", [2], ["abcd", "efgh"]) }, { maxBatchBytes: 7 }],
+  ])("%s", async (_what, inputs, batching) => {
+    const { call, requests, events } = batchingByHand(batching);
+    const { signal } = new AbortController();
+    const calls = [call(inputs, { signal }), call(inputs)];
+    const sent = await requests();
+    expect(sent).toHaveLength(2);
+    expect(sent[0]?.inputs).toBe(inputs);
+    expect(sent[0]?.options.signal).toBe(signal);
+    const y = tensor("float32", [], [1]);
+    for (const request of sent) request.answer({ y });
+    for (const outcome of calls) expect((await outcome).outputs["y"]).toBe(y);
+    expect(events).toEqual([]);
+  });
+
+  it.each([[{ batch: false as const }], [{ batch: undefined }]])("with %o", async (options) => {
+    const { call, columns } = batchingByHand();
+    void call([1], options);
+    void call([2], options);
+    expect(await columns()).toEqual([[1], [2]]);
+  });
+});
+
+/** A signature with these outputs. */
+const signatureWith = (outputs: Record<string, TensorSpec>): Signature => ({
+  methodName: "tensorflow/serving/predict",
+  inputs: {},
+  outputs,
+});
+const noRows = { x: tensor("float32", [0, 1], []) };
+
+describe("a call without rows", () => {
+  it("is answered from the signature, without a request", async () => {
+    const { call, requests } = batchingByHand();
+    const signature = signatureWith({ y: { dtype: "float32", shape: [null, 3] }, s: { dtype: "string", shape: [null] } });
+    const { outputs, modelSpec } = await call(noRows, { signature }, { name: "m", version: 4 });
+    expect(outputs["y"]).toMatchObject({ dtype: "float32", shape: [0, 3], size: 0, values: new Float32Array() });
+    expect(outputs["s"]).toMatchObject({ dtype: "string", shape: [0], size: 0, values: [] });
+    expect([Object.keys(outputs), Object.getPrototypeOf(outputs)]).toEqual([["y", "s"], null]);
+    expect(modelSpec).toEqual({ name: "m", version: 4n, signatureName: "serving_default" });
+    expect(await requests()).toEqual([]);
+  });
+
+  it("has the outputs that are wanted, and only their shapes need follow from the signature", async () => {
+    const { call } = batchingByHand();
+    const signature = signatureWith({ y: { dtype: "float32", shape: [null] }, total: { dtype: "float32", shape: [] } });
+    const { outputs, modelSpec } = await call(noRows, { signature, outputFilter: ["y"] }, { name: "m", signatureName: "s" });
+    expect(Object.keys(outputs)).toEqual(["y"]);
+    expect(modelSpec).toEqual({ name: "m", signatureName: "s" });
+  });
+
+  it.each<[string, Partial<TransportPredictOptions>]>([
+    ["without the signature", {}],
+    ["with an output of fixed size", { signature: signatureWith({ y: { dtype: "float32", shape: [1] } }) }],
+    ["with a scalar output", { signature: signatureWith({ y: { dtype: "float32", shape: [] } }) }],
+    ["with an output of unknown rank", { signature: signatureWith({ y: { dtype: "float32", shape: null } }) }],
+    ["with an output of unknown size", { signature: signatureWith({ y: { dtype: "float32", shape: [null, null] } }) }],
+    ["with an output that no tensor can be", { signature: signatureWith({ y: { dtype: "variant", shape: [null] } }) }],
+    ["for an output there is not", { signature: signatureWith({}), outputFilter: ["constructor"] }],
+  ])("is refused %s", async (_what, options) => {
+    const { call, requests } = batchingByHand();
+    await expect(call(noRows, options)).rejects.toMatchObject({
+      name: "TensorError",
+      code: "INVALID_ARGUMENT",
+      message: expect.stringMatching(/^INVALID_ARGUMENT: predict m: expected at least one row, got inputs whose dimension 0 is 0/),
+      hint: expect.stringContaining("batch: false"),
+    });
+    expect(await requests()).toEqual([]);
+  });
+
+  it("is sent where it asks for a request of its own", async () => {
+    const { call, requests } = batchingByHand();
+    void call(noRows, { batch: false });
+    expect(await requests()).toHaveLength(1);
+  });
+});
+
+describe("allowedBatchRows", () => {
+  it("fills up with the last row to the next allowed size, and drops what it answers", async () => {
+    const { call, requests, events } = batchingByHand({ allowedBatchRows: [8, 4, 16] });
+    const outcomes = [call([1, 2]), call([3]), call([4, 5])];
+    const [request] = await requests();
+    expect(request?.inputs["x"]).toMatchObject({ shape: [8, 1], values: Float32Array.of(1, 2, 3, 4, 5, 5, 5, 5) });
+    request?.answer();
+    expect((await Promise.all(outcomes)).map(answerOf)).toEqual([[10, 20], [30], [40, 50]]);
+    await settled();
+    expect(events).toMatchObject([{ rows: 5, paddingRows: 3, bytes: 20, calls: 3 }]);
+  });
+
+  it("adds nothing to an allowed size", async () => {
+    const { call, columns } = batchingByHand({ allowedBatchRows: [2, 4] });
+    void call([1, 2]);
+    expect(await columns()).toEqual([[1, 2]]);
+  });
+
+  it("gives a lone caller its rows alone, in memory of their own", async () => {
+    const { call, requests } = batchingByHand({ allowedBatchRows: [4] });
+    const outcome = call([1]);
+    const [request] = await requests();
+    request?.answer();
+    const y = (await outcome).outputs["y"] as Tensor<"float32">;
+    expect(y).toMatchObject({ shape: [1, 1], values: Float32Array.of(10) });
+    expect(y.values.buffer.byteLength).toBe(4);
+  });
+
+  it("fills up strings, and every input", async () => {
+    const { call, requests } = batchingByHand({ allowedBatchRows: [4] });
+    void call({ s: tensor("string", [2], ["a", "b"]), x: tensor("int32", [2, 2], [1, 2, 3, 4]) });
+    const [request] = await requests();
+    expect(request?.inputs["s"]?.strings()).toEqual(["a", "b", "b", "b"]);
+    expect(request?.inputs["x"]).toMatchObject({ shape: [4, 2], values: Int32Array.of(1, 2, 3, 4, 3, 4, 3, 4) });
+  });
+
+  it("is the limit of a batch where maxBatchRows is not set", async () => {
+    const { call, columns } = batchingByHand({ allowedBatchRows: [2, 4], maxInFlightBatches: 3 });
+    for (const x of [[1, 2], [3, 4], [5]]) void call(x);
+    await vi.advanceTimersByTimeAsync(2);
+    expect(await columns()).toEqual([
+      [1, 2, 3, 4],
+      [5, 5],
+    ]);
+  });
+
+  it("fills up the parts of a divided batch as well", async () => {
+    const { call, requests, columns } = batchingByHand({ allowedBatchRows: [1, 3, 4] });
+    for (const x of [[1], [2], [3], [4]]) void call(x);
+    const [request] = await requests();
+    request?.fail(serverError("INVALID_ARGUMENT"));
+    expect(await columns()).toEqual([
+      [1, 2, 2],
+      [3, 4, 4],
+    ]);
+  });
+});
+
+describe("a deadline", () => {
+  it("ends a call that waits, and leaves the others their batch", async () => {
+    const { call, columns } = await busy({ maxDelayMs: 100 });
+    const late = call([1], { deadline: performance.now() + 50 });
+    void call([2]);
+    await vi.advanceTimersByTimeAsync(49);
+    expect(await columns()).toEqual([]);
+    await vi.advanceTimersByTimeAsync(1);
+    await expect(late).rejects.toMatchObject({
+      name: "RpcError",
+      code: "DEADLINE_EXCEEDED",
+      message: "DEADLINE_EXCEEDED: predict m: the deadline passed before the call was sent",
+      modelSpec: { name: "m" },
+      endpoint: "h:8500",
+      transport: "grpc",
+    });
+    await vi.advanceTimersByTimeAsync(50);
+    expect(await columns()).toEqual([[2]]);
+  });
+
+  it("ends a call in flight, whose rows others do not get", async () => {
+    const { call, requests } = batchingByHand();
+    const outcomes = [call([1]), call([2, 3], { deadline: performance.now() + 50 }), call([4])];
+    const [request] = await requests();
+    await vi.advanceTimersByTimeAsync(50);
+    await expect(outcomes[1]).rejects.toMatchObject({
+      code: "DEADLINE_EXCEEDED",
+      serverMessage: "the deadline passed before the answer was complete",
+    });
+    expect(request?.options.signal?.aborted).toBe(false);
+    request?.answer();
+    expect(await Promise.all([outcomes[0], outcomes[2]].map((outcome) => outcome?.then(answerOf)))).toEqual([[10], [40]]);
+  });
+
+  it("drops a call that has less left than a server understands before the batch is sent", async () => {
+    const { call, columns, blocker, events } = await busy();
+    const late = call([1], { deadline: performance.now() + 1.5 });
+    void call([2]);
+    blocker.answer();
+    expect(await columns()).toEqual([[2]]);
+    await expect(late).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED", serverMessage: "the deadline passed before the call was sent" });
+    expect(events).toHaveLength(1);
+  });
+
+  it("leaves nothing to send where all of a batch are late, and the next ones their turn", async () => {
+    const { call, columns, events } = batchingByHand();
+    const late = call([1], { deadline: performance.now() + 1 });
+    expect(await columns()).toEqual([]);
+    await expect(late).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED" });
+    void call([2]);
+    expect(await columns()).toEqual([[2]]);
+    expect(events).toEqual([]);
+  });
+
+  it("ends the request when it was the last caller's", async () => {
+    const { call, requests, events } = batchingByHand();
+    for (const afterMs of [50, 80]) void call([afterMs], { deadline: performance.now() + afterMs });
+    const [request] = await requests();
+    await vi.advanceTimersByTimeAsync(79);
+    expect(request?.options.signal?.aborted).toBe(false);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(request?.options.signal?.aborted).toBe(true);
+    expect(events).toMatchObject([{ calls: 2, requests: 1, code: "CANCELLED" }]);
+  });
+
+  it("leaves no timer behind", async () => {
+    const { call, requests } = batchingByHand({ maxQueuedRows: 3 });
+    const controller = new AbortController();
+    void call([1]);
+    void call([2], { signal: controller.signal });
+    void call([3]);
+    void call([4]);
+    controller.abort();
+    const [request] = await requests();
+    expect(vi.getTimerCount()).toBe(2);
+    request?.answer();
+    await settled();
+    expect(vi.getTimerCount()).toBe(0);
+  });
+});
+
+describe("an abort", () => {
+  const reason = new Error("enough");
+
+  it("ends a call that waits, whose rows leave the queue", async () => {
+    const { call, columns } = batchingByHand();
+    const controller = new AbortController();
+    const aborted = call([1], { signal: controller.signal });
+    void call([2]);
+    controller.abort(reason);
+    await expect(aborted).rejects.toBe(reason);
+    expect(await columns()).toEqual([[2]]);
+  });
+
+  it("ends a call in flight, and the request goes on while somebody waits", async () => {
+    const { call, requests } = batchingByHand();
+    const controllers = [new AbortController(), new AbortController()];
+    const outcomes = [call([1], { signal: controllers[0]?.signal }), call([2], { signal: controllers[1]?.signal }), call([3])];
+    const [request] = await requests();
+    for (const controller of controllers) controller.abort(reason);
+    for (const outcome of outcomes.slice(0, 2)) await expect(outcome).rejects.toBe(reason);
+    expect(request?.options.signal?.aborted).toBe(false);
+    request?.answer();
+    expect(answerOf(await (outcomes[2] as (typeof outcomes)[0]))).toEqual([30]);
+  });
+
+  it("of every caller cancels the request, and makes place for the next", async () => {
+    const { call, requests, columns, events } = batchingByHand({ maxInFlightBatches: 1 });
+    const controller = new AbortController();
+    const outcomes = [1, 2, 3].map((value) => call([value], { signal: controller.signal }));
+    const [request] = await requests();
+    void call([4]);
+    expect(await columns()).toEqual([]);
+    controller.abort(reason);
+    expect(request?.options.signal?.aborted).toBe(true);
+    for (const outcome of outcomes) await expect(outcome).rejects.toBe(reason);
+    expect(await columns()).toEqual([[4]]);
+    expect(events).toMatchObject([{ calls: 3, requests: 1, code: "CANCELLED" }]);
+  });
+
+  it("before the call keeps it from being sent", async () => {
+    const { call, requests } = batchingByHand();
+    await expect(call([1], { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+    expect(await requests()).toEqual([]);
+  });
+
+  it("of a caller that has its answer changes nothing", async () => {
+    const { call, requests } = batchingByHand();
+    const controller = new AbortController();
+    const outcomes = [call([1], { signal: controller.signal }), call([2])];
+    const [request] = await requests();
+    request?.answer();
+    await Promise.all(outcomes);
+    controller.abort(reason);
+    expect(request?.options.signal?.aborted).toBe(false);
+  });
+});
+
+/** Refuse every request with a guilty row in it, answer the others, and count the rounds that takes. */
+async function playOut(requests: () => Promise<SentRequest[]>, isGuilty: (value: number) => boolean) {
+  const rounds: number[] = [];
+  for (let sent = await requests(); sent.length > 0; sent = await requests()) {
+    rounds.push(sent.length);
+    for (const request of sent) {
+      if ([...(request.inputs["x"]?.values ?? [])].some((value) => isGuilty(Number(value)))) request.fail(serverError("INVALID_ARGUMENT"));
+      else request.answer();
+    }
+  }
+  return rounds;
+}
+
+describe("INVALID_ARGUMENT", () => {
+  const cases = Array.from({ length: 12 }, (_, index) => index + 1).flatMap((callers) =>
+    [[0], [callers - 1], [0, callers - 1], Array.from({ length: callers }, (_, index) => index)].map((guilty) => ({ callers, guilty })),
+  );
+
+  it.each(cases)("of $callers callers fails only $guilty, in at most log2(n) + 1 more rounds", async ({ callers, guilty }) => {
+    const { call, requests, events } = batchingByHand();
+    const outcomes = Array.from({ length: callers }, (_, index) => call([index, index]));
+    const rounds = await playOut(requests, (value) => guilty.includes(value));
+    expect(rounds.length - 1).toBeLessThanOrEqual(Math.log2(callers) + 1);
+    const results = await Promise.allSettled(outcomes);
+    const failed = results.flatMap(({ status }, index) => (status === "rejected" ? [index] : []));
+    expect(failed).toEqual([...new Set(guilty)]);
+    results.forEach((result, index) => {
+      if (result.status === "fulfilled") expect(answerOf(result.value)).toEqual([10 * index, 10 * index]);
+      else expect(result.reason).toMatchObject({ name: "RpcError", code: "INVALID_ARGUMENT" });
+    });
+    const requestCount = rounds.reduce((sum, count) => sum + count, 0);
+    expect(events).toMatchObject([{ calls: callers, requests: requestCount, code: "INVALID_ARGUMENT" }]);
+  });
+
+  it("does not send the rows of those again who have given up", async () => {
+    const { call, requests, columns } = batchingByHand();
+    const controller = new AbortController();
+    for (const value of [1, 2, 3, 4]) void call([value], value < 3 ? { signal: controller.signal } : {});
+    const [request] = await requests();
+    controller.abort("enough");
+    request?.fail(serverError("INVALID_ARGUMENT"));
+    expect(await columns()).toEqual([[3], [4]]);
+  });
+
+  it("sends each part with the latest deadline of its own callers, and ends it when they have given up", async () => {
+    const { call, requests } = batchingByHand();
+    const now = performance.now();
+    [100, 200, 400, 300].forEach((afterMs, index) => void call([index], { deadline: now + afterMs }));
+    const [request] = await requests();
+    request?.fail(serverError("INVALID_ARGUMENT"));
+    const parts = await requests();
+    expect(parts.map(({ options }) => options.deadline - now)).toEqual([200, 400]);
+    await vi.advanceTimersByTimeAsync(200);
+    expect(parts.map(({ options }) => options.signal?.aborted)).toEqual([true, false]);
+  });
+
+  it("finds the caller whose inputs cannot be sent, too", async () => {
+    const { call, requests } = batchingByHand();
+    const outcomes = [call([1]), call([2])];
+    const [request] = await requests();
+    request?.fail(new TensorError("input changed"));
+    for (const part of await requests()) part.answer();
+    expect((await Promise.all(outcomes)).map(answerOf)).toEqual([[10], [20]]);
+  });
+});
+
+describe("any other failure", () => {
+  it.each([
+    ["UNAVAILABLE", serverError("UNAVAILABLE")],
+    ["INTERNAL", serverError("INTERNAL")],
+    ["FAILED_PRECONDITION", serverError("FAILED_PRECONDITION")],
+    ["UNKNOWN", new TypeError("broken")],
+  ])("%s is that of all callers, and nothing is sent again", async (code, error) => {
+    const { call, requests, events } = batchingByHand();
+    const outcomes = [call([1]), call([2]), call([3])];
+    const [request] = await requests();
+    request?.fail(error);
+    for (const outcome of outcomes) await expect(outcome).rejects.toBe(error);
+    expect(await requests()).toEqual([]);
+    expect(events).toMatchObject([{ calls: 3, requests: 1, code }]);
+  });
+
+  it("is that of all callers also where the transport throws it", async () => {
+    const error = new TypeError("broken");
+    const throwing = () => {
+      throw error;
+    };
+    const transport = withBatching({ ...new EchoTransport(), predict: throwing } as never, { endpoint: "", transport: "custom" });
+    const batch = {};
+    const outcomes = [1, 2].map((value) => transport.predict({ name: "m" }, { x: column(value) }, { deadline: 1e9, batch }));
+    for (const outcome of outcomes) await expect(outcome).rejects.toBe(error);
+  });
+
+  it("of one half of a divided batch is only that half's", async () => {
+    const { call, requests } = batchingByHand();
+    const outcomes = [call([1]), call([2])];
+    const [request] = await requests();
+    request?.fail(serverError("INVALID_ARGUMENT"));
+    const [first, second] = await requests();
+    first?.fail(serverError("UNAVAILABLE"));
+    second?.answer();
+    await expect(outcomes[0]).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    expect(answerOf(await (outcomes[1] as (typeof outcomes)[0]))).toEqual([20]);
+  });
+});
+
+describe("an output that does not have a row for each input row", () => {
+  const total = (request: SentRequest) => {
+    const values = [...(request.inputs["x"]?.values ?? [])].map(Number);
+    request.answer({ y: tensor("float32", [], [values.reduce((sum, value) => sum + value, 0)]) });
+  };
+
+  it("has the callers sent alone, and turns batching off for the signature, which is said once", async () => {
+    const warnings = collectWarnings();
+    const { call, requests, columns, events } = batchingByHand();
+    const outcomes = [call([1, 2]), call([3])];
+    for (const request of await requests()) total(request);
+    const alone = await requests();
+    expect(alone.map(({ inputs }) => inputs["x"]?.shape)).toEqual([
+      [2, 1],
+      [1, 1],
+    ]);
+    for (const request of alone) total(request);
+    expect((await Promise.all(outcomes)).map(answerOf)).toEqual([[3], [3]]);
+    await settled();
+    const text = 'batching is off for m, signature serving_default: output "y" has shape [] for 3 input rows';
+    expect(events).toMatchObject([{ calls: 2, rows: 3, requests: 3, code: "OK", batchingOff: text }]);
+    expect(warnings).toEqual([[text, { code: "TFSERVING_BATCHING_OFF" }]]);
+
+    for (const x of [[4], [5]]) void call(x);
+    expect(await columns()).toEqual([[4], [5]]);
+    expect([events.length, warnings.length]).toEqual([1, 1]);
+  });
+
+  it("leaves other signatures, versions and models in batches", async () => {
+    collectWarnings();
+    const { call, requests, columns } = batchingByHand();
+    for (const x of [[1], [2]]) void call(x);
+    for (const request of await requests()) total(request);
+    for (const request of await requests()) total(request);
+    for (const spec of [{ name: "m", signatureName: "other" }, { name: "m", version: 1 }, { name: "n" }]) {
+      for (const x of [[3], [4]]) void call(x, {}, spec);
+      expect(await columns()).toEqual([[3, 4]]);
+    }
+  });
+
+  it("is said once where two batches find it", async () => {
+    const warnings = collectWarnings();
+    const { call, requests, events } = batchingByHand({ maxBatchRows: 2 });
+    const outcomes = [1, 2, 3, 4].map((value) => call([value]));
+    for (const request of await requests()) total(request);
+    for (const request of await requests()) total(request);
+    expect((await Promise.all(outcomes)).map(answerOf)).toEqual([[1], [2], [3], [4]]);
+    await settled();
+    expect([events.length, events.filter(({ batchingOff }) => batchingOff !== undefined).length, warnings.length]).toEqual([2, 1, 1]);
+  });
+
+  it("fails only the caller whose own request fails", async () => {
+    collectWarnings();
+    const { call, requests } = batchingByHand();
+    const outcomes = [call([1]), call([2])];
+    for (const request of await requests()) total(request);
+    const [first, second] = await requests();
+    first?.fail(serverError("INTERNAL"));
+    total(second as SentRequest);
+    await expect(outcomes[0]).rejects.toMatchObject({ code: "INTERNAL" });
+    expect(answerOf(await (outcomes[1] as (typeof outcomes)[0]))).toEqual([2]);
+  });
+
+  it("is found behind padding, and the request alone has none", async () => {
+    collectWarnings();
+    const { call, requests } = batchingByHand({ allowedBatchRows: [4] });
+    const outcome = call([1]);
+    for (const request of await requests()) total(request);
+    const [alone] = await requests();
+    expect(alone?.inputs["x"]?.shape).toEqual([1, 1]);
+    total(alone as SentRequest);
+    expect(answerOf(await outcome)).toEqual([1]);
+  });
+
+  it("does not send those again who have given up", async () => {
+    collectWarnings();
+    const { call, requests, columns } = batchingByHand();
+    const controller = new AbortController();
+    void call([1], { signal: controller.signal });
+    void call([2]);
+    const sent = await requests();
+    controller.abort("enough");
+    for (const request of sent) total(request);
+    expect(await columns()).toEqual([[2]]);
+  });
+});
+
+describe("a full queue", () => {
+  it("fails a call at once, and takes others when there is place again", async () => {
+    const { call, columns, blocker } = await busy({ maxQueuedRows: 4, maxInFlightBatches: 1 });
+    void call([1, 2]);
+    void call([3], {}, { name: "other" });
+    await expect(call([4, 5, 6])).rejects.toMatchObject({
+      name: "RpcError",
+      code: "RESOURCE_EXHAUSTED",
+      message: "RESOURCE_EXHAUSTED: predict m: the client's batching queue is full: 3 rows wait, 4 may",
+      endpoint: "h:8500",
+      transport: "grpc",
+    });
+    // The other model's queue is idle, so its rows wait no longer.
+    expect(await columns()).toEqual([[3]]);
+    void call([7, 8]);
+    await expect(call([9])).rejects.toMatchObject({ code: "RESOURCE_EXHAUSTED" });
+    blocker.answer();
+    expect(await columns()).toEqual([[1, 2, 7, 8]]);
+    void call([10, 11, 12, 13]);
+    await expect(call([14])).rejects.toMatchObject({ code: "RESOURCE_EXHAUSTED" });
+  });
+
+  it("counts the rows of calls that give up no more", async () => {
+    const { call, blocker, columns } = await busy({ maxQueuedRows: 2, maxInFlightBatches: 1 });
+    const controller = new AbortController();
+    void call([1], { signal: controller.signal });
+    void call([2], { deadline: performance.now() + 50 });
+    controller.abort();
+    void call([3]);
+    await expect(call([4])).rejects.toMatchObject({ code: "RESOURCE_EXHAUSTED" });
+    await vi.advanceTimersByTimeAsync(50);
+    void call([5]);
+    blocker.answer();
+    expect(await columns()).toEqual([[3, 5]]);
+  });
+
+  it("does not keep calls out that are sent as they are", async () => {
+    const { call, columns } = await busy({ maxQueuedRows: 1, maxInFlightBatches: 1 });
+    void call([1]);
+    void call([2], { batch: false });
+    expect(await columns()).toEqual([[2]]);
+  });
+});
+
+describe("onBatch", () => {
+  it("is told each batch once its calls have settled", async () => {
+    const settledCalls: number[] = [];
+    const events: { event: BatchEvent; after: number[] }[] = [];
+    const { call, requests, blocker } = await busy({
+      maxBatchRows: 4,
+      maxInFlightBatches: 3,
+      maxDelayMs: 10,
+      onBatch: (event) => void events.push({ event, after: [...settledCalls] }),
+    });
+    const note = (value: number) => call([value, value]).then(() => void settledCalls.push(value));
+    void note(1);
+    await vi.advanceTimersByTimeAsync(3);
+    void note(2);
+    void note(3);
+    await vi.advanceTimersByTimeAsync(10);
+    const [full, late] = await requests();
+    await vi.advanceTimersByTimeAsync(7);
+    full?.answer();
+    await settled();
+    late?.answer();
+    await settled();
+    blocker.answer();
+    await settled();
+    const common = { modelName: "m", signatureName: "serving_default", paddingRows: 0, requests: 1, code: "OK" };
+    expect(events).toEqual([
+      { event: { ...common, calls: 2, rows: 4, bytes: 16, waitMs: 3, durationMs: 17, flushReason: "full" }, after: [1, 2] },
+      { event: { ...common, calls: 1, rows: 2, bytes: 8, waitMs: 10, durationMs: 7, flushReason: "delay" }, after: [1, 2, 3] },
+      { event: { ...common, calls: 1, rows: 1, bytes: 4, waitMs: 0, durationMs: 20, flushReason: "idle" }, after: [1, 2, 3] },
+    ]);
+  });
+
+  it("that throws becomes a warning, and the batches go on", async () => {
+    const warnings = collectWarnings();
+    const onBatch = () => {
+      throw new Error("counter is broken");
+    };
+    const { call, requests } = batchingByHand({ onBatch, maxInFlightBatches: 1 });
+    for (const value of [1, 2]) {
+      const outcome = call([value]);
+      const [request] = await requests();
+      request?.answer();
+      expect(answerOf(await outcome)).toEqual([10 * value]);
+    }
+    await settled();
+    expect(warnings).toEqual([1, 2].map(() => ["onBatch: Error: counter is broken", { code: "TFSERVING_ON_BATCH" }]));
+  });
+});
+
+describe("a queue", () => {
+  setFlagsFromString("--expose-gc");
+  const collectGarbage = runInNewContext("gc") as () => void;
+
+  /** What keeps a queue, from within a function of its own so that nothing on the stack does. */
+  async function afterCall(settle: (one: ReturnType<typeof batchingByHand>, spec: { name: string }) => Promise<void>) {
+    const one = batchingByHand();
+    const spec = { name: "m" };
+    const kept = new WeakRef(spec);
+    await settle(one, spec);
+    return { one, kept };
+  }
+
+  it.each<[string, (one: ReturnType<typeof batchingByHand>, spec: { name: string }) => Promise<void>]>([
+    [
+      "answers",
+      async ({ call, requests }, spec) => {
+        const outcome = call([1], {}, spec);
+        for (const request of await requests()) request.answer();
+        await outcome;
+      },
+    ],
+    [
+      "refuses as aborted before",
+      async ({ call }, spec) => void (await call([1], { signal: AbortSignal.abort() }, spec).catch(() => undefined)),
+    ],
+    [
+      "loses to an abort",
+      async ({ call }, spec) => {
+        const controller = new AbortController();
+        const outcome = call([1], { signal: controller.signal }, spec);
+        controller.abort();
+        await outcome.catch(() => undefined);
+      },
+    ],
+  ])("is forgotten with the last call, which it %s", async (_what, settle) => {
+    const { one, kept } = await afterCall(settle);
+    await settled();
+    await settled();
+    collectGarbage();
+    expect(kept.deref()).toBeUndefined();
+    void one.call([2]);
+    expect(await one.columns()).toEqual([[2]]);
+  });
+});
