@@ -142,6 +142,11 @@ export function tensorErrorOf({ method, modelSpec }: ErrorSubject, cause: Tensor
   return new TensorError(`${cause.code}: ${formatCall(method, modelSpec)}: ${cause.message}`, { cause, ...hint });
 }
 
+/** The error of what a call needs beside its inputs, such as credentials, with code and call before its own words. */
+export function servingErrorOf({ method, modelSpec }: ErrorSubject, { code, message, hint, cause }: ServingError): ServingError {
+  return new ServingError(`${code}: ${formatCall(method, modelSpec)}: ${message}`, { code, hint, cause });
+}
+
 /** Inputs that do not fit the model's signature; the message and `differences` list every mismatch. */
 export class SignatureError extends ServingError {
   override readonly name = "SignatureError";

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 const root = new URL("../", import.meta.url);
 const { files } = JSON.parse(readFileSync(new URL("package.json", root), "utf8")) as { files: string[] };
 
-describe.each(["README.md", "docs/errors.md", "docs/reliability.md", "docs/batching.md", "CHANGELOG.md", "protos/README.md"])(
+describe.each(["README.md", "docs/errors.md", "docs/reliability.md", "docs/batching.md", "docs/security.md", "SECURITY.md", "CHANGELOG.md", "protos/README.md"])(
   "%s",
   (page) => {
     it("links to nothing in the repository that the package lacks", () => {

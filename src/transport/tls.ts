@@ -1,6 +1,6 @@
 /** TLS credentials: from what the caller names, texts, bytes and files, to what the next connection uses. Shared by both transports. */
 import type { SecureContext } from "node:tls";
-import { type ErrorSubject, formatCall, ServingError } from "../errors.js";
+import { ServingError } from "../errors.js";
 
 /** PEM: as text, as bytes of that text, or in a file. */
 export type PemSource = string | Uint8Array | { readonly file: string };
@@ -71,11 +71,6 @@ export function createTlsCredentials(options: TlsOptions): TlsCredentials {
       return current.context;
     },
   };
-}
-
-/** The same error with the call before its own words. */
-export function tlsErrorOf({ method, modelSpec }: ErrorSubject, { code, message, hint, cause }: ServingError): ServingError {
-  return new ServingError(`${code}: ${formatCall(method, modelSpec)}: ${message}`, { code, hint, cause });
 }
 
 /** Tells the files from those that may take their place; a link counts as what it leads to. */

