@@ -84,23 +84,34 @@ export class Batcher<Member extends BatchMember> {
 
   /** A call leaves the queue, if it still stands there. */
   remove(member: Member): boolean {
-    if (!this.#waiting.delete(member)) return false;
-    this.#rows -= member.rows;
-    this.#bytes -= member.bytes;
+    if (!this.#leave(member)) return false;
     // The call that is first now may be late already: its own timer was to run at this very time.
     this.#flush();
     this.#tellIfIdle();
     return true;
   }
 
+  #leave(member: Member): boolean {
+    if (!this.#waiting.delete(member)) return false;
+    this.#rows -= member.rows;
+    this.#bytes -= member.bytes;
+    if (this.#watched?.member === member) this.#watch(undefined);
+    return true;
+  }
+
   /** Send what is due. */
   #flush(): void {
-    this.#watchFirst();
-    while (this.#inFlight < this.#limits.maxInFlight && (this.#isFull() || this.#isOverdue)) {
-      this.#sendNext(this.#isFull() ? "full" : "delay");
+    for (;;) {
+      const isFull = this.#isFull();
+      // What goes out soon needs no timer, which would take a lone caller a tenth of its time.
+      if (this.#inFlight === 0 && this.#waiting.size > 0 && !isFull && !this.#isOverdue && this.#limits.maxDelayMs > 0) {
+        this.#flushWhenIdle();
+        return;
+      }
       this.#watchFirst();
+      if (this.#inFlight >= this.#limits.maxInFlight || !(isFull || this.#isOverdue)) return;
+      this.#sendNext(isFull ? "full" : "delay");
     }
-    if (this.#waiting.size > 0 && this.#inFlight === 0) this.#flushWhenIdle();
   }
 
   #isFull(): boolean {
@@ -120,16 +131,16 @@ export class Batcher<Member extends BatchMember> {
   /** Have the timer run for the call that is first now. */
   #watchFirst(): void {
     const [first] = this.#waiting.values();
-    if (first === this.#watched) return;
+    if (first !== this.#watched) this.#watch(first);
+  }
+
+  #watch(first: Waiting<Member> | undefined): void {
     this.#stopTimer?.();
+    this.#stopTimer = undefined;
     this.#watched = first;
-    if (first === undefined) {
-      this.#isOverdue = false;
-      return;
-    }
-    const remainingMs = first.since + this.#limits.maxDelayMs - this.#schedule.now();
+    const remainingMs = first === undefined ? Number.POSITIVE_INFINITY : first.since + this.#limits.maxDelayMs - this.#schedule.now();
     this.#isOverdue = remainingMs <= 0;
-    if (this.#isOverdue) return;
+    if (first === undefined || this.#isOverdue) return;
     this.#stopTimer = this.#schedule.after(remainingMs, () => {
       this.#isOverdue = true;
       this.#flush();
@@ -160,9 +171,7 @@ export class Batcher<Member extends BatchMember> {
       if (members.length > 0 && (rows > this.#limits.maxRows || bytes > this.#limits.maxBytes)) break;
       if (members.length === 0) waitedMs = this.#schedule.now() - since;
       members.push(member);
-      this.#waiting.delete(member);
-      this.#rows -= member.rows;
-      this.#bytes -= member.bytes;
+      this.#leave(member);
     }
     return { members, waitedMs };
   }

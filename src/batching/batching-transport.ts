@@ -1,8 +1,8 @@
 /** Many predict calls in one request: each caller gets its own rows, its own error and its own deadline. */
-import { atDeadline, maxTimerMs, minRemainingMs, passedBeforeAnswer, passedBeforeSending, untilAborted } from "../deadline.js";
+import { maxTimerMs, minRemainingMs, passedBeforeAnswer, passedBeforeSending, untilAborted } from "../deadline.js";
 import { isServingError, RpcError, type StatusCode, TensorError, tensorErrorOf } from "../errors.js";
-import type { ModelSpec } from "../model-spec.js";
-import { signatureNameOf } from "../model-spec.js";
+import { type ModelSpec, signatureNameOf } from "../model-spec.js";
+import { type RunningCall, RunningCalls } from "../running-calls.js";
 import { copyRows, joinRows, repeatLastRow } from "../tensor/rows.js";
 import { formatShape } from "../tensor/shape.js";
 import type { AnyTensor } from "../tensor/tensor.js";
@@ -18,7 +18,7 @@ export interface BatchingOrigin {
 }
 
 /** A call of a caller, from the queue to its end. */
-interface Caller extends CallSize {
+interface Caller extends CallSize, RunningCall {
   readonly inputs: TensorMap;
   readonly options: TransportPredictOptions;
   isSettled: boolean;
@@ -46,14 +46,19 @@ const realSchedule: BatchSchedule = {
  */
 export function withBatching(next: Transport, origin: BatchingOrigin, schedule: BatchSchedule = realSchedule): Transport {
   const groups = new WeakMap<BatchingOptions, CallGroup>();
+  const running = new RunningCalls();
   return {
     ...next,
+    close() {
+      running.close();
+      return next.close();
+    },
     predict(spec, inputs, options) {
       const { batch } = options;
       if (batch === undefined || batch === false) return next.predict(spec, inputs, options);
       let group = groups.get(batch);
       if (group === undefined) {
-        group = new CallGroup(next, origin, batchSettings(batch), schedule);
+        group = new CallGroup({ next, origin, running, schedule }, batchSettings(batch));
         groups.set(batch, group);
       }
       return group.predict(spec, inputs, options);
@@ -61,22 +66,27 @@ export function withBatching(next: Transport, origin: BatchingOrigin, schedule: 
   };
 }
 
-/** All calls with the same settings, which share one queue per kind of call and one limit on the rows that wait. */
-class CallGroup {
+/** What all calls of one transport have in common. */
+interface BatchingParts {
   readonly next: Transport;
   readonly origin: BatchingOrigin;
-  readonly settings: BatchSettings;
+  /** All calls, waiting and under way. */
+  readonly running: RunningCalls;
   readonly schedule: BatchSchedule;
+}
+
+/** All calls with the same settings, which share one queue per kind of call and one limit on the rows that wait. */
+class CallGroup {
+  readonly parts: BatchingParts;
+  readonly settings: BatchSettings;
   /** Models, with signature, whose outputs do not have a row for each input row. */
   readonly #unfit = new Set<string>();
   readonly #queues = new Map<string, CallQueue>();
   #queuedRows = 0;
 
-  constructor(next: Transport, origin: BatchingOrigin, settings: BatchSettings, schedule: BatchSchedule) {
-    this.next = next;
-    this.origin = origin;
+  constructor(parts: BatchingParts, settings: BatchSettings) {
+    this.parts = parts;
     this.settings = settings;
-    this.schedule = schedule;
   }
 
   predict(spec: ModelSpec, inputs: TensorMap, options: TransportPredictOptions): Promise<PredictResult> {
@@ -84,7 +94,7 @@ class CallGroup {
     if (options.signal?.aborted === true) return Promise.reject(options.signal.reason);
     const size = callSize(inputs);
     if (size?.rows === 0) return this.#withoutRows(spec, options);
-    if (size === undefined || !this.#isShared(spec, size)) return this.next.predict(spec, inputs, options);
+    if (size === undefined || !this.#isShared(spec, size)) return this.parts.next.predict(spec, inputs, options);
     const { maxQueuedRows } = this.settings;
     if (this.#queuedRows + size.rows > maxQueuedRows) {
       const text = `the client's batching queue is full: ${this.#queuedRows} rows wait, ${maxQueuedRows} may`;
@@ -113,7 +123,7 @@ class CallGroup {
   }
 
   error(code: StatusCode, modelSpec: ModelSpec, serverMessage: string): RpcError {
-    return new RpcError({ ...this.origin, code, method: "predict", modelSpec, serverMessage });
+    return new RpcError({ ...this.parts.origin, code, method: "predict", modelSpec, serverMessage });
   }
 
   /** Whether the call can have a part in a batch at all. */
@@ -140,14 +150,15 @@ class CallQueue {
   constructor(group: CallGroup, spec: ModelSpec, onIdle: () => void) {
     this.#group = group;
     this.#spec = spec;
-    this.#batcher = new Batcher(group.settings.limits, (batch) => this.#send(batch), onIdle, group.schedule);
+    this.#batcher = new Batcher(group.settings.limits, (batch) => this.#send(batch), onIdle, group.parts.schedule);
   }
 
   predict(inputs: TensorMap, options: TransportPredictOptions, { rows, bytes }: CallSize): Promise<PredictResult> {
+    const { running } = this.#group.parts;
     return untilAborted<PredictResult>(options.signal, (resolve, reject) => {
       const settle = () => {
         caller.isSettled = true;
-        stopTimer();
+        running.delete(caller);
       };
       const giveUp = () => {
         settle();
@@ -159,8 +170,18 @@ class CallQueue {
         options,
         rows,
         bytes,
+        deadline: options.deadline,
         isSettled: false,
         onLeave: undefined,
+        expire: () => {
+          const text = caller.onLeave === undefined ? passedBeforeSending : passedBeforeAnswer;
+          giveUp();
+          reject(this.#group.error("DEADLINE_EXCEEDED", this.#spec, text));
+        },
+        cancel: () => {
+          giveUp();
+          reject(this.#group.error("CANCELLED", this.#spec, "the transport is closed"));
+        },
         succeed(result) {
           settle();
           resolve(result);
@@ -170,11 +191,7 @@ class CallQueue {
           reject(error);
         },
       };
-      const stopTimer = atDeadline(options.deadline, () => {
-        const text = caller.onLeave === undefined ? passedBeforeSending : passedBeforeAnswer;
-        giveUp();
-        reject(this.#group.error("DEADLINE_EXCEEDED", this.#spec, text));
-      });
+      running.add(caller);
       this.#group.countQueued(rows);
       this.#batcher.add(caller);
       return giveUp;
@@ -182,7 +199,7 @@ class CallQueue {
   }
 
   async #send({ members, reason, waitedMs }: Flushed<Caller>): Promise<void> {
-    const { schedule } = this.#group;
+    const { schedule } = this.#group.parts;
     const startedAt = schedule.now();
     for (const { rows } of members) this.#group.countQueued(-rows);
     const late = members.filter(({ options }) => options.deadline - startedAt < minRemainingMs);
@@ -265,7 +282,7 @@ class Batch {
     if (others.length > 0) return await this.#sentTogether(callers, inputs);
     // A lone call has its own limits.
     first.onLeave = () => undefined;
-    return await this.#group.next.predict(this.#spec, inputs, { ...first.options, batch: false });
+    return await this.#group.parts.next.predict(this.#spec, inputs, { ...first.options, batch: false });
   }
 
   async #sentTogether(callers: readonly Caller[], inputs: TensorMap): Promise<PredictResult> {
@@ -281,7 +298,7 @@ class Batch {
       deadline = Math.max(deadline, caller.options.deadline);
     }
     const [{ options }] = callers as [Caller];
-    return await this.#group.next.predict(this.#spec, inputs, {
+    return await this.#group.parts.next.predict(this.#spec, inputs, {
       ...options,
       deadline,
       signal: abandoned.signal,

@@ -432,7 +432,10 @@ describe("withBatching under random schedules", () => {
   beforeAll(() => {
     // Deadlines are real timers. Those of vitest run all of one time at once: without the promises that Node lets settle in between.
     vi.stubGlobal("performance", { now: () => clock.now() });
-    vi.stubGlobal("setTimeout", (run: () => void, delayMs: number) => clock.after(delayMs, run));
+    vi.stubGlobal("setTimeout", (run: () => void, delayMs: number) => {
+      const stop = clock.after(delayMs, run);
+      return Object.assign(stop, { ref: () => stop, unref: () => stop });
+    });
     vi.stubGlobal("clearTimeout", (stop: (() => void) | undefined) => stop?.());
     vi.spyOn(process, "emitWarning").mockImplementation(() => undefined);
   });

@@ -1,7 +1,7 @@
 /** The channels of one transport: one at a time, and another where the one before is of no use any more. */
 import { Channel, type ChannelOptions, connectivityState, credentials } from "@grpc/grpc-js";
+import { RunningCalls } from "../../running-calls.js";
 import type { TlsCredentials } from "../tls.js";
-import { RunningCalls } from "./running-calls.js";
 
 /** Where calls go. */
 export interface UnaryChannel {

@@ -3,12 +3,12 @@ import { type Channel, connectivityState, type StatusObject, status } from "@grp
 import { atDeadline, minRemainingMs, onAbort, passedBeforeAnswer, passedBeforeSending, untilAborted } from "../../deadline.js";
 import { metadataFailure } from "../../error-hints.js";
 import { formatCall, isServingError, ServingError, servingErrorOf, tensorErrorOf } from "../../errors.js";
+import type { RunningCall } from "../../running-calls.js";
 import type { CallMetadata, TransportCallOptions } from "../transport.js";
 import { metadataToGrpc } from "./call-metadata.js";
 import type { Channels, UnaryChannel } from "./channels.js";
 import { type GrpcCallContext, localRpcError, rpcErrorFromStatus } from "./error.js";
 import { lazyMessage } from "./frame.js";
-import type { RunningCall } from "./running-calls.js";
 
 /** One call to make. */
 export interface UnaryCall<Result> {

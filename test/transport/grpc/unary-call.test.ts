@@ -1,8 +1,8 @@
 import { type Channel, connectivityState } from "@grpc/grpc-js";
 import { describe, expect, it } from "vitest";
 import { TensorError } from "../../../src/errors.js";
+import { RunningCalls } from "../../../src/running-calls.js";
 import type { Channels } from "../../../src/transport/grpc/channels.js";
-import { RunningCalls } from "../../../src/transport/grpc/running-calls.js";
 import { unaryCall } from "../../../src/transport/grpc/unary-call.js";
 
 const steps = ["createCall", "start", "sendMessageWithContext", "startRead", "halfClose"] as const;

@@ -1,5 +1,5 @@
-/** The calls under way on one channel: what ends them at their deadlines, and when the channel is closed. */
-import { maxTimerMs } from "../../deadline.js";
+/** The calls that share a way: what ends them at their deadlines, and when the way is closed. */
+import { maxTimerMs } from "./deadline.js";
 
 /** One call under way. */
 export interface RunningCall {
@@ -7,14 +7,14 @@ export interface RunningCall {
   readonly deadline: number;
   /** Its time is up. */
   expire(): void;
-  /** Its channel is closed. */
+  /** Its way is closed. */
   cancel(): void;
 }
 
 /**
- * Runs one timer for all calls of a channel.
+ * Runs one timer for all calls of a channel, or of a queue.
  *
- * grpc-js would set and clear one for each call, which takes a tenth of its CPU time where there is one call at a time
+ * Otherwise each call would set and clear one, which takes a tenth of its CPU time where there is one call at a time
  * (`npm run bench -- e2e 1KB`). Deadlines rarely come before those of the calls that began earlier, so this timer is hardly ever set anew.
  */
 export class RunningCalls {
