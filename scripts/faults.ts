@@ -36,15 +36,14 @@ for (const failure of failures) console.error(failure);
 process.exitCode = failures.length === 0 ? 0 : 1;
 
 function printHead(transport: string): void {
-  if (options.markdown) console.log(`\n### ${transport}\n\n| # | The peer | The call | ms |\n| --: | --- | --- | --: |`);
+  if (options.markdown) console.log(`\n### ${transport}\n\n| # | The peer | The call |\n| --: | --- | --- |`);
   else console.log(`\n${transport}`);
 }
 
 function printRow(number: number, { name }: FaultCase, outcome: FaultOutcome): void {
   const came = outcomeText(outcome);
-  const ms = outcome.elapsedMs.toFixed(0);
-  if (options.markdown) console.log(`| ${number} | ${cell(name)} | ${cell(came)} | ${ms} |`);
-  else console.log(`${String(number).padStart(3)} ${ms.padStart(5)} ms  ${name.padEnd(72)}  ${printable(came)}`);
+  if (options.markdown) console.log(`| ${number} | ${cell(name)} | ${cell(came)} |`);
+  else console.log(`${String(number).padStart(3)} ${outcome.elapsedMs.toFixed(0).padStart(5)} ms  ${name.padEnd(72)}  ${printable(came)}`);
 }
 
 /** Class and code, and the server's or our words without what every message begins with. */

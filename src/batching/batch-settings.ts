@@ -6,7 +6,7 @@ import type { BatchLimits } from "./batcher.js";
  * Defaults of {@link BatchingOptions}.
  *
  * 128 rows: beyond that the cost of a request is spread so thin that larger ones gain little, while every row waits for all others. 2 ms: about
- * what a small request takes. 2 in flight: the next is filled while the server works. 8 MiB: with two in flight, 16 MiB of memory.
+ * what a small request takes. 2 in flight: the next is filled while the server works. 8 MiB: bounds the memory of what is in flight, for each kind of call.
  */
 export const batchingDefaults = Object.freeze({
   maxBatchRows: 128,

@@ -3,13 +3,13 @@ import { maxTimerMs, minRemainingMs, passedBeforeAnswer, passedBeforeSending, un
 import { isServingError, RpcError, type StatusCode, TensorError, tensorErrorOf } from "../errors.js";
 import { type ModelSpec, signatureNameOf } from "../model-spec.js";
 import { type RunningCall, RunningCalls } from "../running-calls.js";
-import { copyRows, joinRows, repeatLastRow } from "../tensor/rows.js";
+import { copyRows, joinRows } from "../tensor/rows.js";
 import { formatShape } from "../tensor/shape.js";
 import type { AnyTensor } from "../tensor/tensor.js";
 import type { BatchEvent, BatchingOptions, PredictResult, TensorMap, Transport, TransportPredictOptions } from "../transport/transport.js";
 import { type BatchSettings, batchSettings, paddingFor } from "./batch-settings.js";
 import { Batcher, type BatchSchedule, type Flushed } from "./batcher.js";
-import { answerWithoutRows, batchKey, type CallSize, callSize, modelKey } from "./shared-call.js";
+import { answerWithoutRows, batchKey, type CallSize, callSize, modelKey, outputWithoutRows } from "./shared-call.js";
 
 /** How errors made here name the server. */
 export interface BatchingOrigin {
@@ -47,6 +47,7 @@ const realSchedule: BatchSchedule = {
 export function withBatching(next: Transport, origin: BatchingOrigin, schedule: BatchSchedule = realSchedule): Transport {
   const groups = new WeakMap<BatchingOptions, CallGroup>();
   const running = new RunningCalls();
+  const unfit = new Set<string>();
   return {
     ...next,
     close() {
@@ -58,7 +59,7 @@ export function withBatching(next: Transport, origin: BatchingOrigin, schedule: 
       if (batch === undefined || batch === false) return next.predict(spec, inputs, options);
       let group = groups.get(batch);
       if (group === undefined) {
-        group = new CallGroup({ next, origin, running, schedule }, batchSettings(batch));
+        group = new CallGroup({ next, origin, running, unfit, schedule }, batchSettings(batch));
         groups.set(batch, group);
       }
       return group.predict(spec, inputs, options);
@@ -72,6 +73,8 @@ interface BatchingParts {
   readonly origin: BatchingOrigin;
   /** All calls, waiting and under way. */
   readonly running: RunningCalls;
+  /** Models, with signature, whose outputs do not have a row for each input row. */
+  readonly unfit: Set<string>;
   readonly schedule: BatchSchedule;
 }
 
@@ -79,8 +82,6 @@ interface BatchingParts {
 class CallGroup {
   readonly parts: BatchingParts;
   readonly settings: BatchSettings;
-  /** Models, with signature, whose outputs do not have a row for each input row. */
-  readonly #unfit = new Set<string>();
   readonly #queues = new Map<string, CallQueue>();
   #queuedRows = 0;
 
@@ -94,9 +95,10 @@ class CallGroup {
     if (options.signal?.aborted === true) return Promise.reject(options.signal.reason);
     const size = callSize(inputs);
     if (size?.rows === 0) return this.#withoutRows(spec, options);
-    if (size === undefined || !this.#isShared(spec, size)) return this.parts.next.predict(spec, inputs, options);
+    if (size === undefined || !this.#isShared(spec, size, options)) return this.parts.next.predict(spec, inputs, options);
     const { maxQueuedRows } = this.settings;
-    if (this.#queuedRows + size.rows > maxQueuedRows) {
+    // A call that nobody stands before is taken, however many rows it has.
+    if (this.#queuedRows > 0 && this.#queuedRows + size.rows > maxQueuedRows) {
       const text = `the client's batching queue is full: ${this.#queuedRows} rows wait, ${maxQueuedRows} may`;
       return Promise.reject(this.error("RESOURCE_EXHAUSTED", spec, text));
     }
@@ -116,9 +118,10 @@ class CallGroup {
 
   /** Batch a model no more; false if that was known. */
   turnOff(spec: ModelSpec): boolean {
+    const { unfit } = this.parts;
     const key = modelKey(spec);
-    if (this.#unfit.has(key)) return false;
-    this.#unfit.add(key);
+    if (unfit.has(key)) return false;
+    unfit.add(key);
     return true;
   }
 
@@ -127,9 +130,14 @@ class CallGroup {
   }
 
   /** Whether the call can have a part in a batch at all. */
-  #isShared(spec: ModelSpec, { rows, bytes }: CallSize): boolean {
+  #isShared(spec: ModelSpec, { rows, bytes }: CallSize, { signature }: TransportPredictOptions): boolean {
     const { maxRows, maxBytes } = this.settings.limits;
-    return rows <= maxRows && bytes <= maxBytes && (this.#unfit.size === 0 || !this.#unfit.has(modelKey(spec)));
+    const { unfit } = this.parts;
+    if (rows > maxRows || bytes > maxBytes || (unfit.size > 0 && unfit.has(modelKey(spec)))) return false;
+    const fixed = signature === undefined ? undefined : outputWithoutRows(signature);
+    if (fixed === undefined) return true;
+    if (this.turnOff(spec)) warnOfTurningOff(unfitText(spec, `output "${fixed}" has a fixed number of rows in its signature`));
+    return false;
   }
 
   async #withoutRows(spec: ModelSpec, options: TransportPredictOptions): Promise<PredictResult> {
@@ -214,15 +222,28 @@ class CallQueue {
 
   #report(event: BatchEvent): void {
     const { onBatch } = this.#group.settings;
-    if (event.batchingOff !== undefined) process.emitWarning(event.batchingOff, { code: "TFSERVING_BATCHING_OFF" });
+    if (event.batchingOff !== undefined) warnOfTurningOff(event.batchingOff);
+    // The calls have settled; whoever counts batches must not change that.
+    const warn = (error: unknown) => process.emitWarning(`onBatch: ${String(error)}`, { code: "TFSERVING_ON_BATCH" });
     try {
-      onBatch?.(event);
+      const told: unknown = onBatch?.(event);
+      if (told instanceof Promise) told.catch(warn);
     } catch (error) {
-      // The calls have settled; whoever counts batches must not change that.
-      process.emitWarning(`onBatch: ${String(error)}`, { code: "TFSERVING_ON_BATCH" });
+      warn(error);
     }
   }
 }
+
+function warnOfTurningOff(text: string): void {
+  process.emitWarning(text, { code: "TFSERVING_BATCHING_OFF" });
+}
+
+function unfitText(spec: ModelSpec, why: string): string {
+  return `batching is off for ${spec.name}, signature ${signatureNameOf(spec)}: ${why}`;
+}
+
+/** Why a request ends that no caller waits for any more; nobody gets to see it. */
+const abandoned = Symbol("abandoned");
 
 /** Some callers' request, and those that come of it. */
 class Batch {
@@ -280,29 +301,29 @@ class Batch {
     const inputs = joinedInputs(callers, paddingRows);
     const [first, ...others] = callers as [Caller];
     if (others.length > 0) return await this.#sentTogether(callers, inputs);
-    // A lone call has its own limits.
-    first.onLeave = () => undefined;
-    return await this.#group.parts.next.predict(this.#spec, inputs, { ...first.options, batch: false });
+    // A lone call has its own limits. A transport that does not keep to them must not hold up the queue.
+    return await new Promise((resolve, reject) => {
+      first.onLeave = () => reject(abandoned);
+      this.#group.parts.next.predict(this.#spec, inputs, { ...first.options, batch: false }).then(resolve, reject);
+    });
   }
 
-  async #sentTogether(callers: readonly Caller[], inputs: TensorMap): Promise<PredictResult> {
-    const abandoned = new AbortController();
-    let waiting = callers.length;
+  #sentTogether(callers: readonly Caller[], inputs: TensorMap): Promise<PredictResult> {
+    const controller = new AbortController();
     let deadline = 0;
-    const onLeave = () => {
-      waiting--;
-      if (waiting === 0) abandoned.abort();
-    };
-    for (const caller of callers) {
-      caller.onLeave = onLeave;
-      deadline = Math.max(deadline, caller.options.deadline);
-    }
+    for (const caller of callers) deadline = Math.max(deadline, caller.options.deadline);
     const [{ options }] = callers as [Caller];
-    return await this.#group.parts.next.predict(this.#spec, inputs, {
-      ...options,
-      deadline,
-      signal: abandoned.signal,
-      batch: false,
+    return new Promise((resolve, reject) => {
+      let waiting = callers.length;
+      const onLeave = () => {
+        waiting--;
+        if (waiting > 0) return;
+        controller.abort();
+        reject(abandoned);
+      };
+      for (const caller of callers) caller.onLeave = onLeave;
+      const limits = { ...options, deadline, signal: controller.signal, batch: false as const };
+      this.#group.parts.next.predict(this.#spec, inputs, limits).then(resolve, reject);
     });
   }
 
@@ -325,10 +346,8 @@ class Batch {
 
   /** The model does not answer row by row: its callers get answers of their own, and no later call is batched. */
   async #sendAlone(callers: readonly Caller[], [name, output]: [string, AnyTensor], rows: number): Promise<void> {
-    const { name: model } = this.#spec;
     if (this.#group.turnOff(this.#spec)) {
-      const shape = formatShape(output.shape);
-      this.#batchingOff = `batching is off for ${model}, signature ${signatureNameOf(this.#spec)}: output "${name}" has shape ${shape} for ${rows} input rows`;
+      this.#batchingOff = unfitText(this.#spec, `output "${name}" has shape ${formatShape(output.shape)} for ${rows} input rows`);
     }
     await Promise.all(
       waitingOf(callers).map(async (caller) => {
@@ -378,7 +397,8 @@ function joinedInputs(callers: readonly Caller[], paddingRows: number): TensorMa
   const joined: Record<string, AnyTensor> = Object.create(null);
   for (const name of Object.keys(last.inputs)) {
     const pieces = callers.map(({ inputs }) => inputs[name] as AnyTensor);
-    if (paddingRows > 0) pieces.push(repeatLastRow(last.inputs[name] as AnyTensor, paddingRows));
+    if (paddingRows > 0)
+      pieces.push(...new Array<AnyTensor>(paddingRows).fill(copyRows(pieces.at(-1) as AnyTensor, last.rows - 1, last.rows)));
     joined[name] = joinRows(pieces);
   }
   return joined;

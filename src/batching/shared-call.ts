@@ -1,5 +1,6 @@
 /** What decides whether calls may share a request, and what a call without rows answers. */
 import { type ModelSpec, signatureNameOf } from "../model-spec.js";
+import type { Signature } from "../signature.js";
 import { dtypes, isDType } from "../tensor/dtype.js";
 import { type AnyTensor, Tensor } from "../tensor/tensor.js";
 import type { PredictResult, TensorMap, TransportPredictOptions } from "../transport/transport.js";
@@ -17,6 +18,8 @@ export function callSize(inputs: TensorMap): CallSize | undefined {
   for (const name in inputs) {
     const tensor = inputs[name] as AnyTensor;
     const [ownRows] = tensor.shape;
+    // Without rows, whatever the others have: such a call must not be sent to a server that batches.
+    if (ownRows === 0) return { rows: 0, bytes: 0 };
     if (ownRows === undefined || (rows !== -1 && ownRows !== rows)) return undefined;
     rows = ownRows;
     if (tensor.dtype !== "string") bytes += tensor.values.byteLength;
@@ -62,6 +65,18 @@ export function modelKey(spec: ModelSpec): string {
 /** A text that ends where its length says, whatever stands in it. Joined by hand: JSON.stringify takes several times as long. */
 function sized(text: string): string {
   return `${text.length}:${text}`;
+}
+
+const outputsWithoutRows = new WeakMap<Signature, string | false>();
+
+/** The name of an output that does not have a row for each input row, as the signature tells; `undefined` if none is known. */
+export function outputWithoutRows(signature: Signature): string | undefined {
+  let name = outputsWithoutRows.get(signature);
+  if (name === undefined) {
+    name = Object.entries(signature.outputs).find(([, { shape }]) => shape !== null && shape[0] !== null)?.[0] ?? false;
+    outputsWithoutRows.set(signature, name);
+  }
+  return name === false ? undefined : name;
 }
 
 /**

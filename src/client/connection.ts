@@ -99,6 +99,7 @@ function withBatchingOnDemand(next: Transport, origin: { readonly endpoint: stri
       loading ??= load();
       return loading.then((loaded) => loaded.predict(spec, inputs, options));
     },
+    close: () => (batching ?? next).close(),
   };
 }
 

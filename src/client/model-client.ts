@@ -113,7 +113,7 @@ export class ModelClient {
     const spec = this.#specFor(signatureName);
     const predict: PredictOne<PredictInputs, PredictResult> = (item, { batching = this.#batching, ...more }) =>
       this.#predict(spec, item, more, batching);
-    return predictMany(predict, inputs, manyOptions);
+    return predictMany(predict, inputs, manyOptions, this.#batching);
   }
 
   async #predict(

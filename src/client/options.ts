@@ -168,7 +168,7 @@ export function clientSettings(options: ClientOptions): ClientSettings {
   if (authority !== undefined) checkAuthority(authority);
   checkMiddleware(middleware);
   if (tls !== undefined) checkTls(tls);
-  if (proxy !== undefined && proxy !== "environment") throw new TypeError(`proxy: expected "environment", got ${describe(proxy)}`);
+  if (proxy !== undefined && proxy !== "environment") throw new TypeError(`proxy: expected "environment", got ${kindOf(proxy)}`);
   if (retry !== false) checkRetry(retry);
   checkConcurrency(concurrency);
   if (batching !== undefined) checkBatching(batching);
@@ -334,12 +334,13 @@ function checkMetadataValue(key: string, value: unknown): void {
   const isBinary = key.toLowerCase().endsWith("-bin");
   if (isBinary ? ArrayBuffer.isView(value) : [value].flat().every((item) => typeof item === "string")) return;
   const expected = isBinary ? "a Uint8Array, as the key ends in -bin" : "a string or an array of strings";
-  throw new TypeError(`metadata "${key}": expected ${expected}, got ${describe(value)}`);
+  // Not the value, which may be a token.
+  throw new TypeError(`metadata "${key}": expected ${expected}, got ${kindOf(value)}`);
 }
 
 function checkMetadata(metadata: unknown): asserts metadata is CallMetadata | undefined {
   if (metadata !== undefined && (typeof metadata !== "object" || metadata === null || Array.isArray(metadata))) {
-    throw new TypeError(`metadata: expected a record of values by key, got ${describe(metadata)}`);
+    throw new TypeError(`metadata: expected a record of values by key, got ${kindOf(metadata)}`);
   }
   for (const [key, value] of Object.entries(metadata ?? {})) checkMetadataValue(key, value);
 }
@@ -357,7 +358,7 @@ function checkBytes(name: string, bytes: unknown, min: number): void {
 
 function checkAuthority(authority: unknown): void {
   if (typeof authority === "string" && /^[^\s/?#@]+$/.test(authority)) return;
-  throw new TypeError(`authority: expected a host name, with a port where one is wanted, got ${describe(authority)}`);
+  throw new TypeError(`authority: expected a host name, with a port where one is wanted, got ${kindOf(authority)}`);
 }
 
 /** Nothing of what may be a key is repeated in the errors. */
@@ -372,10 +373,10 @@ function checkTls(tls: true | TlsOptions): void {
   if (cert === undefined && key !== undefined) throw new TypeError("tls.key: expected tls.cert beside it, got none");
   if (key === undefined && cert !== undefined) throw new TypeError("tls.cert: expected tls.key beside it, got none");
   if (serverName !== undefined && !(typeof serverName === "string" && /^[^\s/?#@[\]]+$/.test(serverName))) {
-    throw new TypeError(`tls.serverName: expected a host name without a port, got ${describe(serverName)}`);
+    throw new TypeError(`tls.serverName: expected a host name without a port, got ${kindOf(serverName)}`);
   }
   if (insecureSkipVerify !== undefined && typeof insecureSkipVerify !== "boolean") {
-    throw new TypeError(`tls.insecureSkipVerify: expected a boolean, got ${describe(insecureSkipVerify)}`);
+    throw new TypeError(`tls.insecureSkipVerify: expected a boolean, got ${kindOf(insecureSkipVerify)}`);
   }
 }
 
@@ -389,10 +390,11 @@ function checkPem(name: string, source: unknown): void {
     throw new TypeError(`${name}: expected ${expected}, got ${kindOf(source)}`);
   }
   assertOptionNames<{ file: unknown }>(source, { of: name, known: { file: true } });
-  if (typeof source.file !== "string" || source.file === "")
-    throw new TypeError(`${name}.file: expected a path, got ${describe(source.file)}`);
+  if (typeof source.file !== "string" || source.file === "" || /-----BEGIN|\n/.test(source.file))
+    throw new TypeError(`${name}.file: expected a path, got ${source.file === "" ? "an empty string" : kindOf(source.file)} that is none`);
 }
 
+/** What a value is, without a text that may be a secret. */
 function kindOf(value: unknown): string {
   return typeof value === "string" ? "a string" : describe(value);
 }

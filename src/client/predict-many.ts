@@ -4,7 +4,7 @@ import { describe } from "../tensor/values.js";
 import type { BatchingOptions, PredictResult } from "../transport/transport.js";
 import { assertOptions } from "./calls.js";
 import type { PredictInputs } from "./inputs.js";
-import { checkCallOptions, checkPredictOptions, type PredictOptions } from "./options.js";
+import { checkBatching, checkCallOptions, checkPredictOptions, type PredictOptions } from "./options.js";
 
 /** Options of {@link PredictionClient.predictMany}. */
 export interface PredictManyOptions<OnError extends "throw" | "yield" = "throw" | "yield"> extends Omit<PredictOptions, "batch"> {
@@ -44,6 +44,9 @@ export const predictManyDefaults = Object.freeze({ concurrency: 8, ordered: true
 
 /** How long items wait for others to share a request with; requests are in flight meanwhile. */
 const batchDelayMs = 10;
+
+/** Items that are passed over before others get a turn. */
+const itemsPerTurn = 1024;
 
 /** Calls predict for one item. */
 export type PredictOne<Inputs, Result> = (
@@ -104,19 +107,25 @@ export function predictMany<Inputs, Result, OnError extends "throw" | "yield">(
   predict: PredictOne<Inputs, Result>,
   items: Items<Inputs>,
   options: PredictManyOptions<OnError>,
+  batching?: BatchingOptions,
 ): AsyncGenerator<PredictManyItem<OnError, Result>, void, undefined> {
   assertOptions(options);
   checkPredictManyOptions(options);
   // Errors are thrown instead of given out unless the options say otherwise, which the type repeats.
-  return results(predict, iteratorOf(items), options) as AsyncGenerator<PredictManyItem<OnError, Result>, void, undefined>;
+  return results(predict, iteratorOf(items), options, batchingOf(options, batching)) as AsyncGenerator<
+    PredictManyItem<OnError, Result>,
+    void,
+    undefined
+  >;
 }
 
 async function* results<Inputs, Result>(
   predict: PredictOne<Inputs, Result>,
   source: Iterator<Inputs> | AsyncIterator<Inputs>,
   options: PredictManyOptions,
+  batching: BatchingOptions | undefined,
 ): AsyncGenerator<PredictManyItem<"yield", Result>, void, undefined> {
-  const run = new Run(predict, source, options);
+  const run = new Run(predict, source, options, batching);
   try {
     for (;;) {
       const item = await run.next();
@@ -154,7 +163,12 @@ class Run<Inputs, Result> {
   #isTaking = false;
   #wake: (() => void) | undefined;
 
-  constructor(predict: PredictOne<Inputs, Result>, source: Iterator<Inputs> | AsyncIterator<Inputs>, options: PredictManyOptions) {
+  constructor(
+    predict: PredictOne<Inputs, Result>,
+    source: Iterator<Inputs> | AsyncIterator<Inputs>,
+    options: PredictManyOptions,
+    batching: BatchingOptions | undefined,
+  ) {
     const { concurrency = predictManyDefaults.concurrency, batchRows, ordered, onError: _, startIndex, signal, ...callOptions } = options;
     this.#predict = predict;
     this.#source = source;
@@ -164,9 +178,7 @@ class Run<Inputs, Result> {
     this.#maxHeld = concurrency * (batchRows ?? 1);
     this.#signal = signal;
     this.#releaseSignal = signal && onAbort(signal, () => this.#notify());
-    // One object for all items: calls with the same one share requests.
-    const batching = batchRows === undefined ? {} : { batching: batchingOf(batchRows, concurrency) };
-    this.#callOptions = { ...callOptions, ...batching, signal: this.#ended.signal };
+    this.#callOptions = { ...callOptions, ...(batching === undefined ? {} : { batching }), signal: this.#ended.signal };
   }
 
   /** The next item to give out; `undefined` after the last. */
@@ -229,6 +241,8 @@ class Run<Inputs, Result> {
     }
     if (this.#taken >= this.#startIndex) this.#start(value, this.#taken);
     this.#taken++;
+    // Passing over millions of items must not keep all else waiting.
+    if (this.#taken <= this.#startIndex && this.#taken % itemsPerTurn === 0) await new Promise((resolve) => setImmediate(resolve));
   }
 
   #start(inputs: Inputs, index: number): void {
@@ -257,12 +271,21 @@ class Run<Inputs, Result> {
   }
 }
 
-/** Requests of so many rows; how many items wait is limited by the run. */
-function batchingOf(batchRows: number, concurrency: number): BatchingOptions {
-  return {
+/**
+ * How items share requests: one object for all of a run, for calls with the same one do. How many of them wait is limited by the run.
+ *
+ * @param base - How other calls share requests.
+ * @throws RangeError if `batchRows` is above the largest of its `allowedBatchRows`.
+ */
+function batchingOf({ batchRows, concurrency }: PredictManyOptions, base: BatchingOptions | undefined): BatchingOptions | undefined {
+  if (batchRows === undefined) return base;
+  const batching = {
+    ...base,
     maxBatchRows: batchRows,
-    maxInFlightBatches: concurrency,
+    maxInFlightBatches: concurrency ?? predictManyDefaults.concurrency,
     maxDelayMs: batchDelayMs,
     maxQueuedRows: Number.MAX_SAFE_INTEGER,
   };
+  checkBatching(batching);
+  return batching;
 }

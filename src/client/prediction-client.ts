@@ -118,7 +118,7 @@ export class PredictionClient {
     const checking = { check: this.#settings.check, lookUp: false };
     const predict: PredictOne<PredictInputs, PredictResult> = (item, { batching = this.#settings.batching, ...more }) =>
       this.#predict(spec, item, more, { ...checking, batching });
-    return predictMany(predict, inputs, options);
+    return predictMany(predict, inputs, options, this.#settings.batching);
   }
 
   /**
@@ -253,7 +253,12 @@ export class PredictionClient {
       getModelStatus: (spec, more) => this.getModelStatus(spec, more),
       waitForModel: (spec, more) => this.waitForModel(spec, more),
     };
-    return new ModelClient(calls, model, { ...options, check: options.check ?? this.#settings.check });
+    const { check, batching } = this.#settings;
+    return new ModelClient(calls, model, {
+      ...options,
+      check: options.check ?? check,
+      batching: options.batching === undefined ? batching : options.batching,
+    });
   }
 
   /** The servers that calls go to, and how they do. */
@@ -291,12 +296,12 @@ export class PredictionClient {
     checkPredictOptions(options);
     const call = this.#calls.begin({ method: "predict", spec }, options);
     try {
+      const batch = options.batch ?? how.batching;
       const { transport, signatures } = this.#connector.current ?? (await this.#connector.connect(call));
-      const { tensors, signature } = signatures.asGiven(call, inputs, how) ?? (await signatures.prepare(call, inputs, how));
+      const { tensors, signature } = signatures.asGiven(call, inputs, how, batch) ?? (await signatures.prepare(call, inputs, how));
       const { outputFilter, restFormat = this.#settings.restFormat } = options;
       // Spelled out: spreading them takes longer than all else the client does for a call.
       const { deadline, signal, metadata, retry } = call.options;
-      const batch = options.batch ?? how.batching;
       try {
         const sending = transport.predict(spec, tensors, { deadline, signal, metadata, retry, batch, signature, outputFilter, restFormat });
         const result = await this.#calls.bounded(call, sending);

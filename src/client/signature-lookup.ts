@@ -1,7 +1,7 @@
 /** Where the client needs a signature: to convert and check inputs before sending, and to explain refusals after. */
 import { formatCall, isServingError } from "../errors.js";
 import type { Signature } from "../signature.js";
-import type { PredictResult, TensorMap, Transport } from "../transport/transport.js";
+import type { BatchingOptions, PredictResult, TensorMap, Transport } from "../transport/transport.js";
 import type { Calls, ModelCall } from "./calls.js";
 import { describeChange, describeDifference, errorOfCall, errorOfLookUp, signatureOf } from "./hints.js";
 import { inputsFor, inputsWithoutSignature, type PredictInputs, tensorsOnly } from "./inputs.js";
@@ -46,9 +46,11 @@ export class SignatureLookup {
   }
 
   /** The inputs where they can be sent as they are: tensors, and no signature that is known or needed. */
-  asGiven(call: ModelCall, inputs: PredictInputs, checking: Checking): Prepared | undefined {
+  asGiven(call: ModelCall, inputs: PredictInputs, checking: Checking, batch: false | BatchingOptions | undefined): Prepared | undefined {
     const tensors = tensorsOnly(inputs);
-    const needed = tensors === undefined || checking.lookUp || this.#transport.needsSignature === true;
+    // Which outputs have a row for each input row, only the signature tells.
+    const isShared = batch !== undefined && batch !== false;
+    const needed = tensors === undefined || checking.lookUp || isShared || this.#transport.needsSignature === true;
     return needed || this.#cache.peek(call.spec) !== undefined ? undefined : { tensors };
   }
 

@@ -153,7 +153,8 @@ export function parseTarget(text: string): Target {
  * @throws RangeError if the port is not a whole number from 1 to 65535.
  */
 export function targetFromHost(host: string, port: number, transport: "grpc" | "rest"): Target {
-  const what = `host ${JSON.stringify(host)}`;
+  const what = `host ${show(host)}`;
+  if (host.includes("@")) throw new TypeError(`${what}: ${noCredentials}`);
   if (host.includes("://")) throw new TypeError(`${what}: expected a host name without a scheme; a target string takes no port argument`);
   if (host === "") throw new TypeError(`${what}: expected a host name or address, got an empty string`);
   checkHost(isIPv6(host) ? `[${host}]` : host, what);
@@ -207,7 +208,7 @@ function parseAuthority(text: string, rest: string, defaultPort: number): { addr
   const slash = rest.indexOf("/");
   const authority = slash < 0 ? rest : rest.slice(0, slash);
   const path = slash < 0 ? "" : rest.slice(slash);
-  if (authority.includes("@")) throw new TypeError(`${what}: credentials in a target are not supported, pass them as metadata`);
+  if (rest.includes("@")) throw new TypeError(`${what}: ${noCredentials}`);
   if (/[?#]/.test(rest)) throw new TypeError(`${what}: expected neither a query nor a fragment`);
   if (/\s/.test(rest)) throw new TypeError(`${what}: expected no white space`);
   if (isIPv6(authority)) throw new TypeError(`${what}: expected an IPv6 address in brackets, such as "[${authority}]:${defaultPort}"`);
@@ -221,9 +222,12 @@ function parseAuthority(text: string, rest: string, defaultPort: number): { addr
   return { address: `${host}:${port === undefined ? defaultPort : checkPort(Number(port), what)}`, path };
 }
 
-/** A target as it stands in messages, without a password that may be in it. */
+const noCredentials = "credentials in a target are not supported, pass them as metadata";
+
+/** A target as it stands in messages, without what may be a password in it: all before the last @, and a query. */
 function show(text: string): string {
-  return JSON.stringify(text.replace(/[^/@]*@/, "***@"));
+  const [, scheme = "", rest = ""] = /^([a-z][a-z0-9+.-]*:\/\/)?(.*)$/is.exec(text.replace(/[?#].*$/s, "?***")) ?? [];
+  return JSON.stringify(scheme + rest.replace(/^.*@/s, "***@"));
 }
 
 /** Whether a text is an IPv6 address, without brackets. The first time Node is asked takes 4 ms, so it is asked only for what may be one. */

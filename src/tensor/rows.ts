@@ -58,14 +58,6 @@ export function copyRows(source: AnyTensor, start: number, end: number): AnyTens
   return new Tensor(source.dtype, shape, copyValues(source, start * rowLength, end * rowLength) as never, size) as AnyTensor;
 }
 
-/** The last row, so many times over. */
-export function repeatLastRow(source: AnyTensor, times: number): AnyTensor {
-  const rows = source.shape[0] as number;
-  const last = copyRows(source, rows - 1, rows);
-  const values = joinedValues(Array.from({ length: times }, () => last));
-  return new Tensor(source.dtype, [times, ...source.shape.slice(1)], values as never, last.size * times) as AnyTensor;
-}
-
 /** Elements that belong to nobody else; a method `slice` of the values would not do, for a Buffer's makes a view. */
 function copyValues(source: AnyTensor, start: number, end: number): AnyTensor["values"] {
   if (source.dtype === "string") return source.values.slice(start, end);

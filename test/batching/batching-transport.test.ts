@@ -252,13 +252,30 @@ describe("calls do not share a request", () => {
   });
 });
 
+describe("a call that must not share", () => {
+  it("fails where one of its inputs has no rows, though others have", async () => {
+    const { call, requests } = batchingByHand();
+    await expect(call({ x: tensor("float32", [0, 1], []), z: column(1) })).rejects.toThrow("expected at least one row");
+    expect(await requests()).toHaveLength(0);
+  });
+
+  it("is sent alone where the signature gives an output a fixed number of rows, which is said once", async () => {
+    const warned = vi.spyOn(process, "emitWarning").mockImplementation(() => undefined);
+    const signature = { methodName: "", inputs: {}, outputs: { classes: { dtype: "string", shape: [2] } } } as const;
+    const { call, columns } = batchingByHand();
+    for (const value of [1, 2]) void call([value], { signature });
+    expect(await columns()).toEqual([[1], [2]]);
+    expect(warned.mock.calls.map(([text]) => text)).toEqual([expect.stringContaining('output "classes" has a fixed number of rows')]);
+    warned.mockRestore();
+  });
+});
+
 describe("a call is sent as it is", () => {
   it.each<[string, TensorMap, BatchingOptions]>([
     ["without inputs", {}, {}],
     ["with a scalar", { x: tensor("float32", [], [1]) }, {}],
     ["with a scalar beside rows", { x: column(1), keepProbability: tensor("float32", [], [1]) }, {}],
     ["with inputs of unequal rows", { x: column(1, 2), z: column(1) }, {}],
-    ["with rows beside none", { x: tensor("float32", [0, 1], []), z: column(1) }, {}],
     ["with more rows than a batch may have", { x: column(1, 2, 3) }, { maxBatchRows: 2 }],
     ["with more rows than allowed", { x: column(1, 2, 3) }, { allowedBatchRows: [1, 2] }],
     ["with more bytes than a batch may have", { x: column(1, 2) }, { maxBatchBytes: 7 }],

@@ -391,7 +391,9 @@ class Schedule {
 
   /** The batches of a kind that have a request in flight; finding a bad row takes several. */
   #inFlight(kind: Kind): Set<Request> {
-    const running = this.#requests.filter(({ isSettled, isDirect, callers: [one] }) => !isSettled && !isDirect && one?.kind === kind);
+    // What nobody waits for any more does not hold up the queue, whether the transport has ended it or not.
+    const isRunning = ({ isSettled, isDirect, callers }: Request) => !isSettled && !isDirect && callers.some(isOpen);
+    const running = this.#requests.filter((request) => isRunning(request) && request.callers[0]?.kind === kind);
     return new Set(running.map((request) => request.first ?? request));
   }
 }

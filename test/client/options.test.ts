@@ -224,13 +224,13 @@ describe("rejects", () => {
     [{ tls: { ca: ["ca.pem"] } }, TypeError, "tls.ca: expected PEM as text, as a Uint8Array or as { file: path }, got a list of 1"],
     [{ tls: { ca: { path: "ca.pem" } } }, TypeError, "tls.ca: expected PEM as text, as a Uint8Array or as { file: path }, got an object"],
     [{ tls: { ca: { file: "ca.pem", watch: true } } }, TypeError, "tls.ca.watch: unknown option, expected one of file"],
-    [{ tls: { ca: { file: "" } } }, TypeError, 'tls.ca.file: expected a path, got ""'],
+    [{ tls: { ca: { file: "" } } }, TypeError, "tls.ca.file: expected a path, got an empty string"],
     [{ tls: { cert: { file: "c.pem" } } }, TypeError, "tls.cert: expected tls.key beside it, got none"],
     [{ tls: { key: { file: "c.key" } } }, TypeError, "tls.key: expected tls.cert beside it, got none"],
     [{ tls: { serverName: "" } }, TypeError, "tls.serverName: expected a host name without a port"],
     [{ tls: { serverName: 1 } }, TypeError, "tls.serverName: expected a host name without a port, got 1"],
-    [{ tls: { insecureSkipVerify: "yes" } }, TypeError, 'tls.insecureSkipVerify: expected a boolean, got "yes"'],
-    [{ proxy: "http://proxy:3128" }, TypeError, 'proxy: expected "environment", got "http://proxy:3128"'],
+    [{ tls: { insecureSkipVerify: "yes" } }, TypeError, "tls.insecureSkipVerify: expected a boolean, got a string"],
+    [{ proxy: "http://proxy:3128" }, TypeError, 'proxy: expected "environment", got a string'],
     [{ proxy: true }, TypeError, 'proxy: expected "environment", got true'],
     [{ authority: "" }, TypeError, "authority: expected a host name"],
     [{ authority: "a b" }, TypeError, "authority: expected a host name"],
@@ -251,5 +251,35 @@ describe("rejects", () => {
     const [name = ""] = Object.keys(options);
     await expect(client.predict("m", { x }, options as object)).rejects.toThrow(`${name}: expected false, got`);
     expect((await client.predict("m", { x }, { [name]: false })).outputs.x).toEqual(x);
+  });
+});
+
+describe("secrets in mistakes", () => {
+  const secret = "S3CR3T";
+  const messageOf = async (act: () => unknown) => {
+    try {
+      await act();
+    } catch (error) {
+      return `${(error as Error).message} ${String((error as Error).cause ?? "")}`;
+    }
+    throw new Error("expected an error, got none");
+  };
+
+  it.each<[string, () => unknown]>([
+    ["metadata that is no record", () => new PredictionClient("host:1", { metadata: secret } as never)],
+    ["a -bin value that is text", () => new PredictionClient("host:1", { metadata: { "token-bin": secret } } as never)],
+    ["a value with a line break over gRPC", () => clientOf("host:1", { metadata: { token: `${secret}\n` } }).predict("m", { x })],
+    ["a value with a line break over REST", () => clientOf("http://host:1", { metadata: { token: `${secret}\n` } }).getModelStatus("m")],
+    ["a function that gives the token alone", () => clientOf("host:1", { metadata: async () => secret } as object).predict("m", { x })],
+    ["a key as path", () => new PredictionClient("host:1", { tls: { ca: { file: `-----BEGIN ${secret}` } } })],
+    ["a key as serverName", () => new PredictionClient("host:1", { tls: { serverName: `-----BEGIN ${secret}` } })],
+    ["credentials before a host", () => new PredictionClient(`user:${secret}@host`, 8500)],
+    ["credentials with two @", () => new PredictionClient(`http://user:p@${secret}@host`)],
+    ["credentials with a slash", () => new PredictionClient(`http://user:${secret}/x@host`)],
+    ["a key in a query", () => new PredictionClient(`http://host?key=${secret}`)],
+    ["credentials in authority", () => new PredictionClient("host:1", { authority: `user:${secret}@host` })],
+    ["credentials in proxy", () => new PredictionClient("host:1", { proxy: `http://user:${secret}@host` as never })],
+  ])("are not repeated: %s", async (_what, act) => {
+    expect(await messageOf(act)).not.toContain(secret);
   });
 });

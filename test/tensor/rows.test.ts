@@ -2,7 +2,7 @@ import { describe, expect, it, vi } from "vitest";
 import { TensorProto } from "../../gen/tensorflow/core/framework/tensor.js";
 import { decodeTensor, encodedTensorSize, encodeTensor, expansionBudget } from "../../src/tensor/codec.js";
 import { type DType, dtypes } from "../../src/tensor/dtype.js";
-import { copyRows, joinRows, piecesOf, repeatLastRow } from "../../src/tensor/rows.js";
+import { copyRows, joinRows, piecesOf } from "../../src/tensor/rows.js";
 import { type AnyTensor, type Tensor, tensor } from "../../src/tensor/tensor.js";
 import { WireReader } from "../../src/tensor/wire.js";
 import { Random } from "../support/random.js";
@@ -174,21 +174,6 @@ describe("copyRows", () => {
   it("gives no rows where none are asked for, also of a tensor without rows", () => {
     expect(copyRows(tensor("int32", [2, 3], new Int32Array(6)), 2, 2)).toMatchObject({ shape: [0, 3], size: 0, values: new Int32Array() });
     expect(copyRows(tensor("int32", [0, 3], []), 0, 0)).toMatchObject({ shape: [0, 3], size: 0, values: new Int32Array() });
-  });
-});
-
-describe("repeatLastRow", () => {
-  it.each(joinCases)("repeats the last row of $dtype [?, $rest]", ({ dtype, rest, perRow }) => {
-    const source = randomRows(dtype, 3, rest, new Random(dtypes[dtype].wire));
-    const last = copyRows(source, 2, 3);
-    const repeated = repeatLastRow(source, 4);
-    expect(repeated).toMatchObject({ dtype, shape: [4, ...rest], size: 4 * perRow });
-    expect(contentOf(repeated)).toEqual(contentOf(concatenated([last, last, last, last])));
-  });
-
-  it("repeats both numbers of a complex element", () => {
-    const source = tensor("complex64", [2], Float32Array.of(1, 2, 3, 4));
-    expect(repeatLastRow(source, 2)).toMatchObject({ shape: [2], size: 2, values: Float32Array.of(3, 4, 3, 4) });
   });
 });
 

@@ -6,6 +6,8 @@ import type { CallMetadata } from "../transport.js";
 /** The gRPC specification keeps these for itself ("Custom-Metadata" in PROTOCOL-HTTP2.md); grpc-js would send them. */
 const reservedKey = /^(:|grpc-)/i;
 
+const legalKey = /^[0-9a-z_.-]+$/i;
+
 /**
  * The metadata of one call.
  *
@@ -29,7 +31,9 @@ function addItem(result: Metadata, key: string, item: unknown): void {
   }
   try {
     result.add(key, isUint8Array(item) ? Buffer.from(item) : (item as string));
-  } catch (cause) {
-    throw new TypeError(`metadata "${key}": ${(cause as Error).message}`, { cause });
+  } catch {
+    // Not grpc-js's own error: it repeats the value, which may be a token.
+    const what = legalKey.test(key) ? "a value of printable ASCII characters" : "a key of letters, digits, -, _ and .";
+    throw new TypeError(`metadata "${key}": expected ${what}`);
   }
 }

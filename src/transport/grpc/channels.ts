@@ -7,8 +7,8 @@ import type { TlsCredentials } from "../tls.js";
 export interface UnaryChannel {
   readonly connection: Channel;
   readonly running: RunningCalls;
-  /** Calls that have ended by themselves, however they did. */
-  answers: number;
+  /** When a call has last ended by itself, however it did, or when the channel was opened; milliseconds of `performance.now()`. */
+  heardAt: number;
 }
 
 /** What a transport makes its calls on. */
@@ -26,6 +26,9 @@ export interface Channels {
   /** Cancel all calls and end all connections. */
   close(): void;
 }
+
+/** Calls with less time than the server needs meet their deadlines on good connections, too; so often at most are those replaced. */
+const minSilenceMs = 1000;
 
 /** What all channels of a transport have in common. */
 export interface ChannelSettings {
@@ -53,7 +56,7 @@ export function createChannels({ target, options }: ChannelSettings, tls: TlsCre
     if (current !== undefined && current.context === context) return current.channel;
     if (current !== undefined) retire(current.channel);
     const connection = new Channel(target, credentialsOf(tls, context), channelOptions);
-    const channel = { connection, running: new RunningCalls(), answers: 0 };
+    const channel = { connection, running: new RunningCalls(), heardAt: performance.now() };
     open.add(channel);
     current = { channel, context };
     return channel;
@@ -78,7 +81,7 @@ export function createChannels({ target, options }: ChannelSettings, tls: TlsCre
       return renewed();
     },
     doubt(channel) {
-      if (current?.channel !== channel) return;
+      if (current?.channel !== channel || performance.now() - channel.heardAt < minSilenceMs) return;
       current = undefined;
       retire(channel);
     },

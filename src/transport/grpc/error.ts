@@ -23,10 +23,9 @@ export function rpcErrorFromStatus(cause: unknown, context: GrpcCallContext): Rp
   const name: StatusCode = typeof code === "number" ? statusCodeFromNumber(code) : "INTERNAL";
   const text =
     typeof details === "string" ? details : cause instanceof Error ? cause.message : "unexpected answer: grpc-js could not read it";
+  const noted = text.replace(emptyNote, "");
   // OpenSSL ends what it says with a line break.
-  const line = text.startsWith("No connection established")
-    ? text.replace(emptyNote, "").replaceAll("\n", "")
-    : text.replace(emptyNote, "");
+  const line = noted.startsWith("No connection established") ? noted.replaceAll("\n", "") : noted;
   return new RpcError({ ...context, transport, code: name, serverMessage: line, cause });
 }
 

@@ -52,7 +52,7 @@ function sent<Result>(
     if (remainingMs < minRemainingMs) throw deadlineExceeded(context, passedBeforeSending);
     if (channels.closed) throw localRpcError("CANCELLED", "the transport is closed", context);
     const channel = channelFor(channels, context);
-    const { connection, running, answers } = channel;
+    const { connection, running, heardAt } = channel;
     // grpc-js keeps the deadline only where the call has to wait for a connection: it alone knows when it sends it then.
     const isConnected = connection.getConnectivityState(false) === connectivityState.READY;
     if (isConnected) headers.set("grpc-timeout", timeoutText(remainingMs));
@@ -70,7 +70,7 @@ function sent<Result>(
       cancel,
       expire() {
         reject(deadlineExceeded(context, passedBeforeAnswer));
-        if (channel.answers === answers) channels.doubt(channel);
+        if (channel.heardAt === heardAt) channels.doubt(channel);
         cancel();
       },
     };
@@ -92,7 +92,7 @@ function sent<Result>(
           response = message;
         },
         onReceiveStatus(result) {
-          if (!isCancelled) channel.answers++;
+          if (!isCancelled) channel.heardAt = performance.now();
           running.delete(underWay);
           release?.();
           try {

@@ -85,11 +85,14 @@ describe("createChannels", () => {
     expect([channels.closed, stateOf(channel)]).toEqual([true, connectivityState.SHUTDOWN]);
   });
 
-  it("replaces a channel that is in doubt, once, and closes it with its last call", () => {
+  it("replaces a channel that is in doubt and silent for a second, once, and closes it with its last call", () => {
     const channels = plainChannels();
     const first = channels.forCall();
     const call = { ...endless };
     first.running.add(call);
+    channels.doubt(first);
+    expect(channels.forCall()).toBe(first);
+    first.heardAt -= 1000;
     channels.doubt(first);
     const second = channels.forCall();
     channels.doubt(first);

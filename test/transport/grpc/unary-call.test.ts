@@ -25,7 +25,7 @@ function brokenConnection(broken: (typeof steps)[number]) {
 }
 
 function channelsOf(connection: Channel, running = new RunningCalls()): Channels {
-  return { closed: false, forCall: () => ({ connection, running, answers: 0 }), doubt: () => undefined, close: () => undefined };
+  return { closed: false, forCall: () => ({ connection, running, heardAt: 0 }), doubt: () => undefined, close: () => undefined };
 }
 
 const context = { method: "predict", modelSpec: { name: "m" }, endpoint: "e:1" };
