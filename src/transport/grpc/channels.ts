@@ -28,7 +28,7 @@ export interface Channels {
 }
 
 /** Calls with less time than the server needs meet their deadlines on good connections, too; so often at most are those replaced. */
-const minSilenceMs = 1000;
+const minSilenceMs = 250;
 
 /** What all channels of a transport have in common. */
 export interface ChannelSettings {

@@ -85,7 +85,7 @@ describe("createChannels", () => {
     expect([channels.closed, stateOf(channel)]).toEqual([true, connectivityState.SHUTDOWN]);
   });
 
-  it("replaces a channel that is in doubt and silent for a second, once, and closes it with its last call", () => {
+  it("replaces a channel that is in doubt and has been silent for a while, once, and closes it with its last call", () => {
     const channels = plainChannels();
     const first = channels.forCall();
     const call = { ...endless };
