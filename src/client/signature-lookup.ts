@@ -34,6 +34,8 @@ export class SignatureLookup {
   readonly #calls: Calls;
   readonly #settings: ClientSettings;
   readonly #cache: SignatureCache;
+  /** Whether the server has refused to tell a signature that calls could have done without. */
+  #tellsNoSignatures = false;
 
   constructor(transport: Transport, calls: Calls, settings: ClientSettings) {
     this.#transport = transport;
@@ -49,14 +51,19 @@ export class SignatureLookup {
   asGiven(call: ModelCall, inputs: PredictInputs, checking: Checking, batch: false | BatchingOptions | undefined): Prepared | undefined {
     const tensors = tensorsOnly(inputs);
     // Which outputs have a row for each input row, only the signature tells.
-    const isShared = batch !== undefined && batch !== false;
+    const isShared = batch !== undefined && batch !== false && !this.#tellsNoSignatures;
     const needed = tensors === undefined || checking.lookUp || isShared || this.#transport.needsSignature === true;
     return needed || this.#cache.peek(call.spec) !== undefined ? undefined : { tensors };
   }
 
   /** What to send for these inputs by the signature, which is looked up where it is not known. */
-  async prepare(call: ModelCall, inputs: PredictInputs, { check }: Checking): Promise<Prepared> {
-    const entry = this.#cache.peek(call.spec) ?? (await this.#lookUp(call));
+  async prepare(call: ModelCall, inputs: PredictInputs, { check, lookUp }: Checking): Promise<Prepared> {
+    const known = this.#cache.peek(call.spec);
+    const tensors = tensorsOnly(inputs);
+    if (known === undefined && tensors !== undefined && !lookUp && this.#transport.needsSignature !== true) {
+      return (await this.#preparedForSharing(call, inputs, check)) ?? { tensors };
+    }
+    const entry = known ?? (await this.#lookUp(call));
     try {
       const prepared = fitted(call, entry, inputs, check);
       if (prepared !== undefined) return prepared;
@@ -67,6 +74,19 @@ export class SignatureLookup {
     this.#cache.drop(call.spec);
     const fresh = await this.#lookUp(call, call.startedAt);
     return fitted(call, fresh, inputs, check) ?? { tensors: inputsWithoutSignature(inputs, formatCall(call.method, call.spec)) };
+  }
+
+  /** What to send for tensors that only sharing a request needs a signature for; `undefined` where the server does not tell it. */
+  async #preparedForSharing(call: ModelCall, inputs: PredictInputs, check: boolean): Promise<Prepared | undefined> {
+    let entry: CachedMetadata;
+    try {
+      entry = await this.#lookUp(call);
+    } catch (error) {
+      // A call that is over fails by itself; any other may succeed without.
+      if (isServingError(error) && !error.retryable) this.#tellsNoSignatures = true;
+      return undefined;
+    }
+    return fitted(call, entry, inputs, check);
   }
 
   /** Over gRPC every answer tells its version, so that a new one shows at once. */
