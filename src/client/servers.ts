@@ -1,8 +1,9 @@
 /** The servers behind a client: one, or several that share its calls. */
 
 import { withAttemptTimeout } from "../middleware/attempt-timeout.js";
-import type { EndpointList, EndpointSource, EndpointStatus } from "../middleware/balancer.js";
+import type { EndpointList } from "../middleware/balancer.js";
 import { type LimitedEndpoint, type LimitedTransport, withConcurrencyLimit } from "../middleware/concurrency-limit.js";
+import type { EndpointSource, EndpointStatus } from "../middleware/endpoint-pool.js";
 import type { Transport } from "../transport/transport.js";
 import { loadTransport } from "./load-transport.js";
 import type { ClientSettings } from "./options.js";

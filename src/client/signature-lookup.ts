@@ -82,8 +82,8 @@ export class SignatureLookup {
     try {
       entry = await this.#lookUp(call);
     } catch (error) {
-      // A call that is over fails by itself; any other may succeed without.
-      if (isServingError(error) && !error.retryable) this.#tellsNoSignatures = true;
+      // A call that is over fails by itself; any other may succeed without. These codes speak of the server, others of the model or the moment.
+      if (isServingError(error) && (error.code === "UNIMPLEMENTED" || error.code === "INTERNAL")) this.#tellsNoSignatures = true;
       return undefined;
     }
     return fitted(call, entry, inputs, check);

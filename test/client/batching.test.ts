@@ -263,3 +263,24 @@ describe("rejects", () => {
     expect(() => new PredictionClient(new EchoTransport(), { batching })).not.toThrow();
   });
 });
+
+describe("a server that tells no signatures", () => {
+  const asked = () => server.requests.filter(({ method }) => method === "getModelMetadata").length;
+
+  it("is asked once, and calls of tensors share requests all the same", async () => {
+    server.faults.add({ match: { method: "getModelMetadata" }, code: "UNIMPLEMENTED" });
+    await using client = new PredictionClient(server.grpcTarget, { batching: {} });
+    await client.predict("tenfold", row(0));
+    const results = await Promise.all(indexes(20).map((index) => client.predict("tenfold", row(index))));
+    expect(results.map((result) => valuesOf(result)[0])).toEqual(indexes(20).map((index) => 10 * index));
+    expect([asked(), predicts().length < 10]).toEqual([1, true]);
+  });
+
+  it("is asked again where it did not know one model, for the others", async () => {
+    await using client = new PredictionClient(server.grpcTarget, { batching: {} });
+    await expect(client.predict("unknown", row(0))).rejects.toMatchObject({ code: "NOT_FOUND" });
+    const before = asked();
+    await client.predict("tenfold", row(0));
+    expect(asked()).toBe(before + 1);
+  });
+});
