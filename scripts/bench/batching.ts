@@ -6,8 +6,9 @@ import { batchingDefaults } from "../../src/batching/batch-settings.js";
 import type { BatchingOptions } from "../../src/index.js";
 import { grpcAnswer } from "./answers.js";
 import { batchingPicture, type Line } from "./batching-picture.js";
-import type { BenchClient } from "./clients.js";
+import { type BenchClient, startClient } from "./clients.js";
 import { type GateValues, interleaved, median, medianRatio } from "./compare.js";
+import { allHold, type Gate } from "./gate.js";
 import { messageFrom, startProgram } from "./processes.js";
 import type { SliceResult } from "./slices.js";
 import { startTarget } from "./target/start.js";
@@ -39,28 +40,15 @@ const measurements = { trivial: measureTrivial, costed: measureCosted, cpu: meas
 
 type Measurement = keyof typeof measurements;
 
-/** A bound on a ratio of calls that share requests to calls on their own; `docs/batching.md` says what each measures. */
-interface Gate {
-  readonly id: string;
-  readonly measurement: Measurement;
-  readonly relation: ">=" | "<=";
-  readonly bound: number;
-  /** What should be within reach. */
-  readonly stretch?: number;
-}
-
-const gates: readonly Gate[] = [
+/** Bounds on ratios of calls that share requests to calls on their own; `docs/batching.md` says what each measures. */
+const gates: readonly Gate<Measurement>[] = [
   { id: "B1", measurement: "trivial", relation: ">=", bound: 5 },
   { id: "B2", measurement: "costed", relation: ">=", bound: 15 },
   { id: "B3", measurement: "trivial", relation: "<=", bound: 1.1 },
   { id: "B4", measurement: "cpu", relation: "<=", bound: 0.15, stretch: 0.08 },
 ];
 
-/**
- * Measure and print the gates, and draw the picture that `--picture FILE` asks for; whether all gates hold.
- *
- * A measurement with a gate that falls short is repeated twice, and for such a gate the median of the three decides.
- */
+/** Draw the picture that `--picture FILE` asks for, then measure and print the gates; whether all of them hold. */
 export async function checkBatching(args: readonly string[]): Promise<boolean> {
   const { picture } = parseArgs({ args: [...args], options: { picture: { type: "string" } } }).values;
   console.log(
@@ -69,38 +57,11 @@ export async function checkBatching(args: readonly string[]): Promise<boolean> {
   const server = startProgram("batching-server");
   try {
     const port = (await messageFrom(server)) as number;
-    const runs = new Map<Measurement, GateValues[]>();
-    for (const [name, measureOnce] of Object.entries(measurements) as [Measurement, (typeof measurements)[Measurement]][]) {
-      const measured = [await measureOnce(port)];
-      const isShort = gates.some((gate) => gate.measurement === name && !holds(gate, measured));
-      if (isShort) measured.push(await measureOnce(port), await measureOnce(port));
-      runs.set(name, measured);
-    }
     if (picture !== undefined) writeFileSync(picture, await drawPicture(port));
-    console.log("");
-    return gates.map((gate) => decide(gate, runs.get(gate.measurement) ?? [])).every((passed) => passed);
+    return await allHold(gates, (measurement) => measurements[measurement](port));
   } finally {
     if (server.connected) server.disconnect();
   }
-}
-
-/** Whether the median of some runs keeps to the bound. */
-function holds({ id, relation, bound }: Gate, runs: readonly GateValues[]): boolean {
-  const value = median(runs.map((values) => values[id] as number));
-  return relation === ">=" ? value >= bound : value <= bound;
-}
-
-/** Print the verdict on one gate; whether it passes. */
-function decide(gate: Gate, runs: readonly GateValues[]): boolean {
-  const { id, relation, bound, stretch } = gate;
-  // Repeated runs may be for the sake of another gate.
-  const counted = holds(gate, runs.slice(0, 1)) ? runs.slice(0, 1) : runs;
-  const values = counted.map((run) => run[id] as number);
-  const passed = holds(gate, counted);
-  const all = values.length > 1 ? ` (${values.map((value) => value.toFixed(2)).join(", ")})` : "";
-  const reach = stretch === undefined ? "" : ` [${stretch}]`;
-  console.log(`${id} ${median(values).toFixed(2)}${all} ${relation} ${bound}${reach} ${passed ? "ok" : "SHORT"}`);
-  return passed;
 }
 
 async function measureTrivial(port: number): Promise<GateValues> {
@@ -127,8 +88,8 @@ async function measureCpu(): Promise<GateValues> {
   const batchTarget = await startTarget({ protocol: "grpc", answer: grpcAnswer([cpuCallers, answerFloats]) });
   const callTarget = await startTarget({ protocol: "grpc", answer: grpcAnswer([1, answerFloats]) });
   // The few batches that are not full when a slice begins and ends are filled up, for the answer to fit.
-  const on = await startClient(batchTarget.port, "m", { allowedBatchRows: [cpuCallers] });
-  const off = await startClient(callTarget.port, "m", null);
+  const on = await startWarmClient(batchTarget.port, "m", { allowedBatchRows: [cpuCallers] });
+  const off = await startWarmClient(callTarget.port, "m", null);
   try {
     const results = await measure({ on, off }, { concurrency: cpuCallers, ms: 400 }, 9);
     printResults(`${batchTarget.kind} target, ${cpuCallers} callers, requests of ${cpuCallers} rows`, results);
@@ -169,8 +130,8 @@ async function drawPicture(port: number): Promise<string> {
 
 /** Two clients in processes of their own, while something is done with them. */
 async function withPair<Result>(port: number, model: BatchingModel, use: (pair: Pair) => Promise<Result>): Promise<Result> {
-  const on = await startClient(port, model, defaultOptions);
-  const off = await startClient(port, model, null);
+  const on = await startWarmClient(port, model, defaultOptions);
+  const off = await startWarmClient(port, model, null);
   try {
     return await use({ on, off });
   } finally {
@@ -180,18 +141,8 @@ async function withPair<Result>(port: number, model: BatchingModel, use: (pair: 
 }
 
 /** A client's process, warmed up. */
-async function startClient(port: number, model: string, batching: BatchingOptions | null): Promise<BenchClient> {
-  const child = startProgram("batching-client", [port, model, JSON.stringify(batching)]);
-  await messageFrom(child);
-  const client: BenchClient = {
-    async run(slice) {
-      child.send(slice);
-      return (await messageFrom(child)) as SliceResult;
-    },
-    close() {
-      if (child.connected) child.disconnect();
-    },
-  };
+async function startWarmClient(port: number, model: string, batching: BatchingOptions | null): Promise<BenchClient> {
+  const client = await startClient("batching-client", [port, model, JSON.stringify(batching)]);
   await client.run({ concurrency: cpuCallers, ms: 700 });
   return client;
 }

@@ -11,8 +11,8 @@ export interface BenchClient {
   close(): void;
 }
 
-/** Start `e2e-process.ts` or `rest-process.ts` and wait until it is connected. */
-export async function startClient(program: "e2e" | "rest", args: readonly (string | number)[]): Promise<BenchClient> {
+/** Start one of the programs that make calls and wait until it is connected. */
+export async function startClient(program: "e2e" | "rest" | "batching-client", args: readonly (string | number)[]): Promise<BenchClient> {
   const child = startProgram(program, args);
   await messageFrom(child);
   return {

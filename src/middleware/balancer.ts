@@ -8,8 +8,6 @@ import { isHandedBack } from "./concurrency-limit.js";
 import { EndpointPool, type EndpointSource, type EndpointStatus, type WayTo } from "./endpoint-pool.js";
 import { RepeatedLookup } from "./resolve-name.js";
 
-export type { EndpointSource, EndpointStatus };
-
 /** A transport that can tell which endpoints it has. */
 export interface BalancedTransport extends Transport {
   /** Its endpoints now; none before a name was resolved. */

@@ -60,11 +60,6 @@ export function withConcurrencyLimit(next: Transport, endpoint: LimitedEndpoint,
   };
 }
 
-/** Whether a call has failed because too many waited here or its turn did not come, so that no server was asked. */
-export function isQueueRefusal({ code, serverMessage }: RpcError): boolean {
-  return knownFailure(serverMessage, [code])?.notSent === true;
-}
-
 /** Errors of calls that were handed back. */
 const handedBack = new WeakSet<object>();
 

@@ -1,8 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { RpcError, type StatusCode, TensorError } from "../../src/errors.js";
 import { type AnyCall, transportOf } from "../../src/middleware/any-call.js";
-import { balance, type EndpointList, type EndpointSource } from "../../src/middleware/balancer.js";
+import { balance, type EndpointList } from "../../src/middleware/balancer.js";
 import { type LimitedTransport, withConcurrencyLimit } from "../../src/middleware/concurrency-limit.js";
+import type { EndpointSource } from "../../src/middleware/endpoint-pool.js";
 import type { ModelVersionStatus, Transport, TransportCallOptions } from "../../src/transport/transport.js";
 
 /** One call that reached an endpoint, for tests to settle. */

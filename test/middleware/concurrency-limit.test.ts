@@ -1,11 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { knownFailure } from "../../src/error-hints.js";
 import { RpcError, ServingError, type StatusCode } from "../../src/errors.js";
 import { type AnyCall, transportOf } from "../../src/middleware/any-call.js";
 import {
   type ConcurrencyOptions,
   concurrencyDefaults,
   isHandedBack,
-  isQueueRefusal,
   withConcurrencyLimit,
 } from "../../src/middleware/concurrency-limit.js";
 import type { Transport, TransportCallOptions } from "../../src/transport/transport.js";
@@ -697,16 +697,18 @@ describe("isHandedBack", () => {
   });
 });
 
-describe("isQueueRefusal", () => {
+describe("knownFailure", () => {
+  const isNotSent = ({ code, serverMessage }: RpcError) => knownFailure(serverMessage, [code])?.notSent === true;
+
   it("tells calls refused here from those that a server refused", async () => {
     const { calls } = limited({ maxInFlight: 1, maxQueued: 1, queueTimeoutMs: 10 });
     const [, late, refused] = calls(3);
     await vi.advanceTimersByTimeAsync(10);
     for (const outcome of [late, refused]) {
       const error = await outcome?.catch((reason: RpcError) => reason);
-      expect(isQueueRefusal(error as RpcError)).toBe(true);
+      expect(isNotSent(error as RpcError)).toBe(true);
     }
-    expect(isQueueRefusal(serverError("RESOURCE_EXHAUSTED", refusalText))).toBe(false);
+    expect(isNotSent(serverError("RESOURCE_EXHAUSTED", refusalText))).toBe(false);
   });
 });
 
