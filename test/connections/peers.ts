@@ -25,8 +25,15 @@ const modelSpec = { name: "m", version: 1n, signatureName: "serving_default" };
 /** The same as a PredictResponse on the wire. */
 export const cannedBytes = Buffer.from(PredictResponse.encode(predictResultToProto({ outputs: cannedOutputs, modelSpec })).finish());
 
+/** A {@link Peer} that ends connections nobody uses. */
+export interface ImpatientPeer extends Peer {
+  /** Idle connections that it has ended. */
+  ended(): number;
+}
+
 /** Start a relay to a loopback port that ends connections, without a word, when nothing has followed an answer for a time. */
-export async function startRelay(port: number, { idleMs }: { readonly idleMs: number }): Promise<Peer> {
+export async function startRelay(port: number, { idleMs }: { readonly idleMs: number }): Promise<ImpatientPeer> {
+  let ended = 0;
   const server = createServer((near) => {
     const far = connect(port, "127.0.0.1");
     // Either end may be reset by the other's end.
@@ -38,14 +45,17 @@ export async function startRelay(port: number, { idleMs }: { readonly idleMs: nu
     near.on("data", () => clearTimeout(idle));
     far.on("data", () => {
       clearTimeout(idle);
-      idle = setTimeout(() => near.destroy(), idleMs);
+      idle = setTimeout(() => {
+        ended++;
+        near.destroy();
+      }, idleMs);
     });
     near.on("close", () => {
       clearTimeout(idle);
       far.destroy();
     });
   });
-  return listening(server);
+  return { ...(await listening(server)), ended: () => ended };
 }
 
 /** How long a {@link startAgingServer | server} lets connections live, and how long it takes for an answer. */

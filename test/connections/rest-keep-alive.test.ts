@@ -56,7 +56,6 @@ describe("a peer that ends idle connections without a word", () => {
     const client = clientOf(relay);
     const call = () => client.predict("double", { x: [1] });
     expect(await failuresOf(call, idleMs, 8)).toEqual([]);
-    // It did end some.
-    expect(relay.connections()).toBeGreaterThan(25);
+    expect(relay.ended()).toBeGreaterThan(0);
   });
 });
