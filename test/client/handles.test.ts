@@ -27,8 +27,6 @@ const calls: Readonly<Record<string, Call>> = {
 };
 
 const points: readonly Point[] = ["in flight", "while the answer arrives", "connected to a silent peer", "connecting"];
-/** Before a peer has spoken HTTP/2, grpc-js has no way to end a connection or an attempt at one: that is left to the system and the peer. */
-const isBeforeGrpc = (point: Point) => point === "connecting" || point === "connected to a silent peer";
 
 const callsOf = (transport: "grpc" | "rest") =>
   Object.entries(calls).filter(([name]) => transport === "grpc" || (name !== "multiInference" && name !== "reloadConfig"));
@@ -53,7 +51,8 @@ describe.each(["rest", "grpc"] as const)("over %s", (transport) => {
       await eventually(() => handles().timers <= before.timers);
       expect(handles().timers).toBeLessThanOrEqual(before.timers);
       await client.close();
-      if (transport === "grpc" && isBeforeGrpc(point)) return;
+      // grpc-js has no way to end an attempt to reach a host that does not even refuse: that is left to the system.
+      if (transport === "grpc" && point === "connecting") return;
       await eventually(() => handles().sockets === before.sockets && peer.sockets() === 0);
       expect({ mine: handles().sockets, peers: peer.sockets() }).toEqual({ mine: before.sockets, peers: 0 });
     }

@@ -1,7 +1,8 @@
 /** The channels of one transport: one at a time, and another where the one before is of no use any more. */
-import { Channel, type ChannelOptions, connectivityState, credentials } from "@grpc/grpc-js";
+import { Channel, type ChannelOptions, connectivityState } from "@grpc/grpc-js";
 import { RunningCalls } from "../../running-calls.js";
 import type { TlsCredentials } from "../tls.js";
+import { Connections } from "./connections.js";
 
 /** Where calls go. */
 export interface UnaryChannel {
@@ -34,6 +35,8 @@ const minSilenceMs = 250;
 export interface ChannelSettings {
   /** In grpc-js's grammar. */
   readonly target: string;
+  /** What certificates have to be for, unless the credentials say otherwise. */
+  readonly host: string;
   readonly options: ChannelOptions;
 }
 
@@ -41,13 +44,11 @@ export interface ChannelSettings {
  * Channels to one target.
  *
  * grpc-js keeps a connection whose other end has vanished, or has left HTTP/2, until a keepalive ping fails: that is minutes, during which
- * every call would wait for its deadline. And it makes all connections of a channel with the same certificates, so files that have changed
- * mean another channel; one that is connected stays.
+ * every call would wait for its deadline. And after an attempt to connect has failed it lets calls fail for a while; where TLS files have
+ * changed, those of another channel may succeed. One that is connected stays.
  */
-export function createChannels({ target, options }: ChannelSettings, tls: TlsCredentials | undefined): Channels {
-  const serverName = tls?.serverName;
-  const channelOptions = serverName === undefined ? options : { ...options, "grpc.ssl_target_name_override": serverName };
-  const open = new Set<UnaryChannel>();
+export function createChannels({ target, host, options }: ChannelSettings, tls: TlsCredentials | undefined): Channels {
+  const open = new Map<UnaryChannel, Connections>();
   let current: { readonly channel: UnaryChannel; readonly context: ReturnType<TlsCredentials["context"]> | undefined } | undefined;
   let closed = false;
 
@@ -55,19 +56,24 @@ export function createChannels({ target, options }: ChannelSettings, tls: TlsCre
     const context = tls?.context();
     if (current !== undefined && current.context === context) return current.channel;
     if (current !== undefined) retire(current.channel);
-    const connection = new Channel(target, credentialsOf(tls, context), channelOptions);
+    const connections = new Connections(host, tls);
+    const connection = new Channel(target, connections, options);
     const channel = { connection, running: new RunningCalls(), heardAt: performance.now() };
-    open.add(channel);
+    open.set(channel, connections);
     current = { channel, context };
     return channel;
   }
 
   /** Its calls may still be waiting for a connection, or for answers from one that takes no more calls. */
   function retire(channel: UnaryChannel): void {
-    channel.running.whenIdle(() => {
-      open.delete(channel);
-      closeChannel(channel);
-    });
+    channel.running.whenIdle(() => end(channel));
+  }
+
+  function end(channel: UnaryChannel): void {
+    channel.running.close();
+    channel.connection.close();
+    open.get(channel)?.abandon();
+    open.delete(channel);
   }
 
   return {
@@ -87,17 +93,7 @@ export function createChannels({ target, options }: ChannelSettings, tls: TlsCre
     },
     close() {
       closed = true;
-      for (const channel of open) closeChannel(channel);
+      for (const channel of open.keys()) end(channel);
     },
   };
-}
-
-function credentialsOf(tls: TlsCredentials | undefined, context: ReturnType<TlsCredentials["context"]> | undefined) {
-  if (tls === undefined || context === undefined) return credentials.createInsecure();
-  return credentials.createFromSecureContext(context, { rejectUnauthorized: tls.rejectUnauthorized });
-}
-
-function closeChannel({ connection, running }: UnaryChannel): void {
-  running.close();
-  connection.close();
 }

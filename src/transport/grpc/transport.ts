@@ -59,8 +59,8 @@ const predictMethod = "/tensorflow.serving.PredictionService/Predict";
 /**
  * A transport over gRPC to one server.
  *
- * It connects at the first call. While no call runs, its connection does not keep the process alive. What grpc-js cannot end is a connection
- * to a peer that accepts TCP but never speaks HTTP/2: closed or not, it stays until the peer ends it.
+ * It connects at the first call. While no call runs, its connection does not keep the process alive. What grpc-js cannot end is an attempt to
+ * reach a host that does not even refuse: closed or not, it stays until the system gives up.
  */
 export function createGrpcTransport(options: GrpcTransportOptions): Transport {
   const { target, prefix = "", tls, proxy, authority } = options;
@@ -74,7 +74,7 @@ export function createGrpcTransport(options: GrpcTransportOptions): Transport {
     "grpc.max_receive_message_length": Number.isFinite(maxResponseBytes) ? maxResponseBytes : unlimited,
     ...(authority === undefined ? {} : { "grpc.default_authority": authority }),
   };
-  const settings = { target: channelTarget(target), options: channelOptions };
+  const settings = { target: channelTarget(target), host: hostOf(target), options: channelOptions };
   const channels = createChannels(settings, tls);
   const predictPath = `${prefix}${predictMethod}`;
 
@@ -132,4 +132,9 @@ type GeneratedCalls = typeof import("./generated-calls.js");
 /** The target in grpc-js's grammar; without the scheme a host named like one, `dns:8500`, would be taken for it. */
 function channelTarget(target: string): string {
   return target.startsWith("unix:") ? target : `dns:${target}`;
+}
+
+/** The host in a target; a server behind a Unix socket is on this one. */
+function hostOf(target: string): string {
+  return target.startsWith("unix:") ? "localhost" : target.slice(0, target.lastIndexOf(":")).replace(/^\[|\]$/g, "");
 }

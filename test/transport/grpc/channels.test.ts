@@ -4,7 +4,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { type Channels, createChannels } from "../../../src/transport/grpc/channels.js";
 import type { TlsCredentials } from "../../../src/transport/tls.js";
 
-const settings = { target: "dns:localhost:1", options: {} };
+const settings = { target: "dns:localhost:1", host: "localhost", options: {} };
 
 const opened: Channels[] = [];
 afterEach(() => {
