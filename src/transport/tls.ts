@@ -9,7 +9,7 @@ export type PemSource = string | Uint8Array | { readonly file: string };
  * How connections are encrypted and both sides identified.
  *
  * Files are read when the first connection is made, and again for a new connection once they have changed. While changed files cannot be
- * read or do not belong together, as in the middle of a rotation, new connections use what was read before.
+ * read or do not belong together, as in the middle of a rotation, new connections use what was read before, and the process is warned.
  */
 export interface TlsOptions {
   /** Certificates of the authorities that are trusted, instead of those that Node trusts. @defaultValue Node's */
@@ -50,6 +50,15 @@ export function createTlsCredentials(options: TlsOptions): TlsCredentials {
     process.emitWarning("tls.insecureSkipVerify is set: nobody checks who answers the calls of this PredictionClient", "SecurityWarning");
   }
   let current: { readonly stamp: string; readonly context: SecureContext } | undefined;
+  let warned: string | undefined;
+
+  /** Once, until it is another mistake or none. */
+  function warn(message: string | undefined): void {
+    if (message !== undefined && message !== warned) {
+      process.emitWarning(`${message}; new connections use what was read before`, "SecurityWarning");
+    }
+    warned = message;
+  }
 
   /** What is current, made anew where a file is not the one that was read. */
   function refreshed(): { readonly stamp: string; readonly context: SecureContext } {
@@ -64,9 +73,11 @@ export function createTlsCredentials(options: TlsOptions): TlsCredentials {
     context() {
       try {
         current = refreshed();
+        warn(undefined);
       } catch (error) {
         // A ServingError of files that are being replaced; the next connection looks again.
         if (current === undefined) throw error;
+        warn((error as ServingError).message);
       }
       return current.context;
     },

@@ -13,6 +13,7 @@ import { isServingError, type ServingError } from "../../src/errors.js";
 import { startModelServer } from "../../src/server/model-server.js";
 import { tensor } from "../../src/tensor/tensor.js";
 import { createTlsCredentials, type TlsOptions } from "../../src/transport/tls.js";
+import { eventually } from "../client/unanswering-peers.js";
 import {
   type Certificates,
   type Identity,
@@ -60,6 +61,15 @@ function clientOf(to: string | readonly string[], options: ClientOptions = {}): 
 
 const statusOver = (to: string | readonly string[], tls: TlsOptions, options: ClientOptions = {}) =>
   clientOf(to, { tls, ...options }).getModelStatus("m");
+
+/** What the process is warned of until the test ends. */
+function collectWarnings(): string[] {
+  const warnings: string[] = [];
+  const collect = ({ message }: Error) => warnings.push(message);
+  process.on("warning", collect);
+  closers.push(() => process.off("warning", collect));
+  return warnings;
+}
 
 /** Every secret of a test as it would stand in a text. */
 function secrets(): string[] {
@@ -179,10 +189,7 @@ describe.each(transports)("TLS over $transport", ({ transport, scheme, start }) 
 
   it("takes any certificate with insecureSkipVerify, and warns once", async () => {
     const servers = [await serve(start, certificates.selfSigned), await serve(start, certificates.expired)];
-    const warnings: string[] = [];
-    const note = ({ message }: Error) => warnings.push(message);
-    process.on("warning", note);
-    closers.push(() => process.off("warning", note));
+    const warnings = collectWarnings();
     const targets = servers.map(({ port }) => `${scheme}://localhost:${port}`);
     const client = clientOf(targets, { tls: { insecureSkipVerify: true } });
     await Promise.all(Array.from({ length: 8 }, () => client.getModelStatus("m")));
@@ -428,6 +435,22 @@ describe("createTlsCredentials", () => {
     expect(second).not.toBe(first);
     expect(credentials.context()).toBe(second);
   });
+
+  it("goes on with the old files while new ones are of no use, and warns of each mistake once", async () => {
+    const warnings = collectWarnings();
+    const { paths, tls } = files(certificates.ca.cert, certificates.client);
+    const credentials = createTlsCredentials(tls);
+    const first = credentials.context();
+    replace(paths.cert, "no certificate");
+    for (let times = 0; times < 3; times++) expect(credentials.context()).toBe(first);
+    rmSync(paths.cert);
+    expect(credentials.context()).toBe(first);
+    await setImmediate();
+    expect(warnings).toEqual([
+      expect.stringMatching(/^the TLS credentials cannot be used: tls\.cert .*expected PEM.*; new connections use what was read before$/),
+      expect.stringMatching(/^the TLS credentials cannot be used: tls\.cert .*ENOENT.*; new connections use what was read before$/),
+    ]);
+  });
 });
 
 const proxyVariables = ["http_proxy", "https_proxy", "no_proxy", "grpc_proxy", "no_grpc_proxy"].flatMap((name) => [
@@ -527,6 +550,22 @@ describe.each(transports)("a proxy from the environment over $transport", ({ tra
     expectNoSecrets(client);
     const untrusted = statusOver(`${scheme}://localhost:${server.port}`, { ...certificates.client }, throughProxy);
     expect(await errorOf(untrusted)).toMatchObject(failing("UNAVAILABLE", false, "tls.ca"));
+  });
+
+  it("leaves no connection to a peer that stays silent inside the tunnel", async () => {
+    const sockets = new Set<Socket>();
+    const silent = createServer((socket) => {
+      sockets.add(socket.resume());
+      socket.on("error", () => undefined).once("close", () => sockets.delete(socket));
+    });
+    const proxy = await startProxy();
+    proxyEnvironment({ https_proxy: proxy.url });
+    const client = clientOf(`${scheme}://localhost:${await listen(silent)}`, { ...throughProxy, tls: {}, timeoutMs: 300, retry: false });
+    expect((await errorOf(client.getModelStatus("m"))).code).toBe("DEADLINE_EXCEEDED");
+    expect(sockets.size).toBe(1);
+    await client.close();
+    await eventually(() => sockets.size === 0);
+    expect(sockets.size).toBe(0);
   });
 
   it("fails calls with a hint where it refuses", async () => {

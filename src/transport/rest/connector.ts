@@ -41,6 +41,8 @@ export function createDirectDispatcher(origin: string, tls: TlsCredentials | und
 export function createProxiedDispatchers(tls: TlsCredentials | undefined): Dispatchers {
   const connector = createConnector(tls);
   const open = new Set<Dispatcher>();
+  /** Connections to a proxy: undici does not know of the TLS handshakes that take place inside. */
+  const tunnels = new Set<Socket>();
   let current: { readonly agent: Dispatcher; readonly context: unknown } | undefined;
 
   function renewed(context: ReturnType<TlsCredentials["context"]> | undefined): Dispatcher {
@@ -59,8 +61,17 @@ export function createProxiedDispatchers(tls: TlsCredentials | undefined): Dispa
 
   /** Connections to the proxy itself. It is given no longer to answer than a server to be connected. */
   function proxyPool(proxy: URL, { connect }: Pool.Options): Pool {
-    const tracked = typeof connect === "function" ? { connect: connector.track(connect) } : {};
+    const tracked = typeof connect === "function" ? { connect: connector.track(kept(connect)) } : {};
     return new Pool(proxy, { ...tracked, headersTimeout: connectTimeoutMs });
+  }
+
+  function kept(connect: buildConnector.connector): buildConnector.connector {
+    return (options, callback) =>
+      connect(options, (...result) => {
+        const [, socket] = result;
+        if (socket !== null) tunnels.add(socket.once("close", () => tunnels.delete(socket)));
+        callback(...result);
+      });
   }
 
   function retire(agent: Dispatcher): void {
@@ -81,6 +92,7 @@ export function createProxiedDispatchers(tls: TlsCredentials | undefined): Dispa
     abandon: connector.abandon,
     async destroy() {
       await Promise.all([...open].map((agent) => agent.destroy()));
+      for (const socket of tunnels) socket.destroy();
     },
   };
 }
