@@ -18,6 +18,9 @@ const sharing = [
   "src/index.ts",
   "src/example.ts",
   "src/server/index.ts",
+  "src/warmup/index.ts",
+  "src/config/index.ts",
+  "src/saved-model/index.ts",
   "src/batching/batching-transport.ts",
   "src/middleware/balancer.ts",
   "src/middleware/resolve-name.ts",
@@ -38,7 +41,9 @@ const sharing = [
 const clientInOneFile = {
   name: "client-in-one-file",
   async setup(bundler) {
-    const client = ["src/index.ts", "src/tensor/codec.ts"].map((path) => `import ${JSON.stringify(join(root, path))};`).join("\n");
+    const client = ["src/index.ts", "src/tensor/codec.ts", "src/predict-codec.ts", "src/running-calls.ts"]
+      .map((path) => `import ${JSON.stringify(join(root, path))};`)
+      .join("\n");
     const sources = new Map();
     for (const path of sharing) sources.set(join(root, path), await readFile(join(root, path), "utf8"));
     bundler.onLoad({ filter: /\.ts$/ }, ({ path }) => {
@@ -52,7 +57,15 @@ rmSync(fresh, { recursive: true, force: true });
 try {
   await build({
     absWorkingDir: root,
-    entryPoints: { index: "src/index.ts", server: "src/server/index.ts", example: "src/example.ts", proto: "src/proto.ts" },
+    entryPoints: {
+      index: "src/index.ts",
+      server: "src/server/index.ts",
+      warmup: "src/warmup/index.ts",
+      config: "src/config/index.ts",
+      "saved-model": "src/saved-model/index.ts",
+      example: "src/example.ts",
+      proto: "src/proto.ts",
+    },
     outdir: fresh,
     bundle: true,
     splitting: true,

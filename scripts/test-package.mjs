@@ -66,6 +66,20 @@ const { outputs } = await client.predict("half_plus_two", { x: tensor("float32",
 if (outputs.y.values[0] !== 2.5) throw new Error("wrong answer");
 await client.close();
 `;
+/** The offline entries; none of them loads a transport. */
+const offline = `
+import { parseModelServerConfig } from "tfserving/config";
+import { readSavedModel } from "tfserving/saved-model";
+import { predictRecord, readWarmupFile, writeWarmupFile } from "tfserving/warmup";
+const signature = { methodName: "tensorflow/serving/predict", inputs: { x: { dtype: "float32", shape: [null] } }, outputs: {} };
+const { path } = await writeWarmupFile(".", [predictRecord("m", { x: [1, 2] })], { signatures: { serving_default: signature } });
+for await (const record of readWarmupFile(path)) if (record.inputs.x.dtype !== "float32") throw new Error("wrong dtype");
+if (parseModelServerConfig('model_config_list { config { name: "m" } }').models[0].name !== "m") throw new Error("wrong name");
+const error = await readSavedModel(".").catch((reason) => reason);
+if (error.code !== "NOT_FOUND") throw error;
+const loaded = process.moduleLoadList.filter((name) => /NativeModule (http|http2|tls)$/.test(name));
+if (loaded.length > 0) throw new Error("loaded: " + loaded.join());
+`;
 /** The server runs in another process than the client whose modules are listed. */
 const serve = `${body.slice(0, body.indexOf("async function main"))}
 import { execFile } from "node:child_process";
@@ -111,6 +125,10 @@ try {
     `;
     write(current, "lean.mjs", script);
     run(current, process.execPath, ["lean.mjs"]);
+  });
+  check("the offline entries work and load no transport", () => {
+    write(current, "offline.mjs", offline);
+    run(current, process.execPath, ["offline.mjs"]);
   });
   write(current, "hooks.mjs", hooks);
   write(current, "predict-once.mjs", predictOnce);

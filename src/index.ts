@@ -1,7 +1,5 @@
 /** Client for TensorFlow Serving: `PredictionClient`, tensors and errors. */
 
-export type { InferenceTaskLike } from "./client/examples.js";
-export type { PredictInputs } from "./client/inputs.js";
 export type {
   ModelClient,
   ModelExampleOptions,
@@ -43,11 +41,13 @@ export {
 } from "./errors.js";
 export type { Example, Feature } from "./example-codec.js";
 export type { ExampleLike, FeatureRecord, FeatureValue } from "./example-values.js";
+export type { InferenceTaskLike } from "./inference-inputs.js";
 export type { ConcurrencyOptions } from "./middleware/concurrency-limit.js";
 export type { EndpointStatus } from "./middleware/endpoint-pool.js";
 export type { RetryOptions } from "./middleware/retry.js";
 export type { ModelConfig, ModelServerConfig, VersionPolicy } from "./model-server-config.js";
 export type { ModelLike, ModelSpec } from "./model-spec.js";
+export type { PredictInputs } from "./predict-inputs.js";
 export type { InputValue, Signature, TensorSpec } from "./signature.js";
 export type { DType, UnsupportedDType, ValuesOf } from "./tensor/dtype.js";
 export {

@@ -1,6 +1,6 @@
 /**
- * Our words for the model server's configuration (`ModelServerConfig`, tensorflow_serving/config/model_server_config.proto), and a look at
- * it before it is sent.
+ * Our words for the model server's configuration (`ModelServerConfig`, tensorflow_serving/config/model_server_config.proto), a look at its
+ * form, and its rules for paths and versions.
  */
 import { describe } from "./tensor/values.js";
 
@@ -29,33 +29,73 @@ export interface ModelConfig {
   readonly loggingConfig?: unknown;
 }
 
-const maxVersion = 2n ** 63n - 1n;
+/** Versions are int64. */
+export const maxVersion = 2n ** 63n - 1n;
 const maxCount = 2 ** 32 - 1;
 
+/** What TensorFlow Serving takes for a base path: an absolute path, or a URI such as `gs://bucket/model`. */
+export function isAbsoluteBasePath(basePath: string): boolean {
+  return basePath.startsWith("/") || /^[a-z][a-z0-9+.-]*:\/\//i.test(basePath);
+}
+
+/** The version that a child of a base path is by its name; `undefined` for names that are no number, which servers ignore. */
+export function versionOfFolder(name: string): bigint | undefined {
+  return /^\d+$/.test(name) && BigInt(name) <= maxVersion ? BigInt(name) : undefined;
+}
+
+/** The versions that a policy names, each once; `undefined` where they depend on those there are. */
+export function namedVersions(policy: VersionPolicy | undefined): bigint[] | undefined {
+  return typeof policy === "object" && "specific" in policy ? [...new Set(policy.specific.map(BigInt))] : undefined;
+}
+
+/** The versions that a policy picks among those there are, newest first. */
+export function pickVersions(versions: Iterable<bigint>, policy: VersionPolicy = { latest: 1 }): bigint[] {
+  const known = [...versions].sort((a, b) => (a < b ? 1 : -1));
+  if (policy === "all") return known;
+  if ("specific" in policy) return known.filter((version) => policy.specific.map(BigInt).includes(version));
+  // As in the real server 0 counts as 1.
+  return known.slice(0, Math.max(1, policy.latest));
+}
+
 /**
- * Check the form of a configuration; what is merely wrong (a relative path, a label on a version that is not loaded) the server tells.
+ * Check the form of a configuration: names, types and ranges. What it means plays no part.
+ *
+ * @throws TypeError or RangeError naming the model, what was expected and what came.
+ */
+export function assertModelServerConfig(config: ModelServerConfig): void {
+  const models: unknown = config?.models;
+  if (!Array.isArray(models)) throw new TypeError(`config: expected { models: [...] }, got ${describe(config)}`);
+  for (const [index, model] of models.entries()) checkModelConfig(model, index);
+}
+
+/**
+ * Check the form of a configuration that is to be sent; what is merely wrong (a relative path, a label on a version that is not loaded)
+ * the server tells.
  *
  * It also refuses what the server would refuse and remember: after a model with neither or both of platform and type, every reload
  * fails until the process is restarted (trap 39 of TensorFlow Serving 2.20).
  *
  * @throws TypeError or RangeError naming the model, what was expected and what came.
  */
-export function checkModelServerConfig(config: ModelServerConfig): void {
-  const models: unknown = config?.models;
-  if (!Array.isArray(models)) throw new TypeError(`config: expected { models: [...] }, got ${describe(config)}`);
-  for (const [index, model] of models.entries()) checkModelConfig(model, index);
+export function assertReloadable(config: ModelServerConfig): void {
+  assertModelServerConfig(config);
+  for (const [index, model] of config.models.entries()) {
+    if (model.name === "") throw new TypeError(`config.models[${index}]: expected name to be a non-empty string, got ""`);
+    checkPlatform(model);
+  }
 }
 
 function checkModelConfig(model: ModelConfig, index: number): void {
   if (typeof model !== "object" || model === null) {
     throw new TypeError(`config.models[${index}]: expected an object, got ${describe(model)}`);
   }
-  if (typeof model.name !== "string" || model.name === "") {
-    throw new TypeError(`config.models[${index}]: expected name to be a non-empty string, got ${describe(model.name)}`);
-  }
+  checkText(model.name, `config.models[${index}]: name`);
   const what = `config: model "${model.name}"`;
   checkText(model.basePath, `${what}: basePath`);
-  checkPlatform(model, what);
+  if (model.modelPlatform !== undefined) checkText(model.modelPlatform, `${what}: modelPlatform`);
+  if (model.modelType !== undefined && model.modelType !== "TENSORFLOW" && model.modelType !== "OTHER") {
+    throw new TypeError(`${what}: expected modelType "TENSORFLOW" or "OTHER", got ${describe(model.modelType)}`);
+  }
   checkVersionPolicy(model.versionPolicy, `${what}: versionPolicy`);
   for (const [label, version] of Object.entries(model.versionLabels ?? {})) checkVersion(version, `${what}: version label "${label}"`);
   if (model.loggingConfig !== undefined && (typeof model.loggingConfig !== "object" || model.loggingConfig === null)) {
@@ -63,16 +103,13 @@ function checkModelConfig(model: ModelConfig, index: number): void {
   }
 }
 
-function checkPlatform({ modelPlatform, modelType }: ModelConfig, what: string): void {
-  if (modelPlatform !== undefined) checkText(modelPlatform, `${what}: modelPlatform`);
-  if (modelType !== undefined && modelType !== "TENSORFLOW" && modelType !== "OTHER") {
-    throw new TypeError(`${what}: expected modelType "TENSORFLOW" or "OTHER", got ${describe(modelType)}`);
-  }
-  const hasPlatform = modelPlatform !== undefined && modelPlatform !== "";
-  if (hasPlatform !== (modelType !== undefined)) return;
-  const got = hasPlatform ? "both" : "neither";
+function checkPlatform({ name, modelPlatform = "", modelType }: ModelConfig): void {
+  if ((modelPlatform !== "") !== (modelType !== undefined)) return;
+  const got = modelPlatform === "" ? "neither" : "both";
   const why = "a server refuses this and then every later reload until it is restarted, so it is not sent";
-  throw new TypeError(`${what}: expected modelPlatform (normally "tensorflow") or the deprecated modelType, got ${got}; ${why}`);
+  throw new TypeError(
+    `config: model "${name}": expected modelPlatform (normally "tensorflow") or the deprecated modelType, got ${got}; ${why}`,
+  );
 }
 
 function checkVersionPolicy(policy: unknown, what: string): void {
@@ -92,8 +129,8 @@ function checkVersionPolicy(policy: unknown, what: string): void {
 function checkVersion(version: unknown, what: string): void {
   // The types ask for bigint; callers in JavaScript may have whole numbers.
   const isWhole = typeof version === "bigint" || Number.isSafeInteger(version);
-  if (isWhole && (version as bigint) >= 0 && (version as bigint) <= maxVersion) return;
-  throw new RangeError(`${what}: expected a version from 0n to 2^63 - 1, got ${describe(version)}`);
+  if (isWhole && BigInt.asIntN(64, BigInt(version as bigint)) === BigInt(version as bigint)) return;
+  throw new RangeError(`${what}: expected a version of 64 bits such as 1n, got ${describe(version)}`);
 }
 
 function checkText(value: unknown, what: string): void {

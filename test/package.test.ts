@@ -1,9 +1,12 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
+import * as config from "../src/config/index.js";
 import * as example from "../src/example.js";
 import * as main from "../src/index.js";
 import * as proto from "../src/proto.js";
+import * as savedModel from "../src/saved-model/index.js";
 import * as server from "../src/server/index.js";
+import * as warmup from "../src/warmup/index.js";
 
 const manifest = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
   exports: Record<string, unknown>;
@@ -12,7 +15,16 @@ const manifest = JSON.parse(readFileSync(new URL("../package.json", import.meta.
 
 describe("the package", () => {
   it("has these entries", () => {
-    expect(Object.keys(manifest.exports)).toEqual([".", "./server", "./example", "./proto", "./package.json"]);
+    expect(Object.keys(manifest.exports)).toEqual([
+      ".",
+      "./server",
+      "./warmup",
+      "./config",
+      "./saved-model",
+      "./example",
+      "./proto",
+      "./package.json",
+    ]);
   });
 
   it("depends on nothing else at run time", () => {
@@ -41,6 +53,48 @@ describe("the package", () => {
     ],
     ["tfserving/example", example, ["bytes", "example", "float", "int64", "sequenceExample"]],
     ["tfserving/server", server, ["createInMemoryTransport", "servable", "startModelServer"]],
+    [
+      "tfserving/warmup",
+      warmup,
+      [
+        "TFRecordWriter",
+        "classifyRecord",
+        "crc32c",
+        "createRecorder",
+        "maskedCrc32c",
+        "multiInferenceRecord",
+        "predictRecord",
+        "readRecording",
+        "readTFRecords",
+        "readWarmupFile",
+        "regressRecord",
+        "replayRecord",
+        "validateWarmupFile",
+        "warmupRecordsFrom",
+        "writeWarmupFile",
+      ],
+    ],
+    [
+      "tfserving/config",
+      config,
+      [
+        "applyModelServerConfig",
+        "checkModelServerConfig",
+        "diffModelServerConfigs",
+        "formatBatchingParameters",
+        "formatModelServerConfig",
+        "formatMonitoringConfig",
+        "formatPlatformConfigMap",
+        "formatSSLConfig",
+        "parseBatchingParameters",
+        "parseModelServerConfig",
+        "parseMonitoringConfig",
+        "parsePlatformConfigMap",
+        "parseSSLConfig",
+        "planLabelMove",
+      ],
+    ],
+    ["tfserving/saved-model", savedModel, ["readSavedModel"]],
   ] as const)("exports these names from %s", (_entry, names, expected) => {
     expect(Object.keys(names).sort()).toEqual(expected);
   });

@@ -10,6 +10,8 @@ describe.each([
   "docs/reliability.md",
   "docs/batching.md",
   "docs/security.md",
+  "docs/warmup.md",
+  "docs/model-config.md",
   "SECURITY.md",
   "CHANGELOG.md",
   "protos/README.md",

@@ -1,14 +1,9 @@
-import { execFile } from "node:child_process";
-import { readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { halfPlusTwo } from "../scripts/demo-models.js";
 import { type ModelServer, startModelServer } from "../src/server/index.js";
+import { examplesIn, outputOf } from "./support/page-examples.js";
 
-const root = fileURLToPath(new URL("..", import.meta.url));
-const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
-const examples = [...readme.matchAll(/```js\n(.*?)```/gs)].map((match) => match[1] ?? "");
+const examples = examplesIn("README.md");
 
 /** What each example prints, in the order of the README. */
 const printed = [
@@ -33,8 +28,7 @@ describe("README", () => {
 
   // The examples run as they stand, against the built package, except that the server listens on free ports.
   it.each(printed.map((output, index) => [index, output] as const))("example %i runs and prints what it should", async (index, output) => {
-    const code = (examples[index] ?? "").replaceAll("8500", `${server.grpcPort}`).replaceAll("8501", `${server.restPort}`);
-    const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "--eval", code], { cwd: root });
-    expect(stdout).toBe(output);
+    const ports = { "8500": `${server.grpcPort}`, "8501": `${server.restPort}` };
+    expect(await outputOf(examples[index] ?? "", ports)).toBe(output);
   });
 });

@@ -6,6 +6,7 @@ import { benchE2e } from "./e2e.js";
 import { allHold, type Gate } from "./gate.js";
 import { benchMemory } from "./memory.js";
 import { benchRest } from "./rest.js";
+import { benchTFRecord } from "./tfrecord.js";
 import { benchWindow } from "./window.js";
 
 /** What is measured together. */
@@ -19,6 +20,7 @@ const measurements = {
   window: () => benchWindow({ quick: true }),
   cold: () => benchCold({ quick: true }),
   rest: () => benchRest({ quick: true }),
+  tfrecord: () => benchTFRecord({ quick: true }),
 } satisfies Record<string, () => Promise<GateValues>>;
 
 type Measurement = keyof typeof measurements;
@@ -58,6 +60,8 @@ const gates: readonly Gate<Measurement>[] = [
   atMost("rest", "J1", 0.8, 0.66),
   atMost("rest", "J3-time", 0.28),
   atMost("rest", "J3-bytes", 0.62),
+  atLeast("tfrecord", "C1", 18, 22),
+  atLeast("tfrecord", "C2", 10, 13),
   ...["J5-c1", "J5-c8"].map((id) => ({ ...atLeast("rest", id, 2), goal: true }) as const),
 ];
 

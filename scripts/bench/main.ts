@@ -8,6 +8,7 @@ import { benchAnswers, benchE2e, type SizeName, sizeNames } from "./e2e.js";
 import { checkGates } from "./gates.js";
 import { benchMemory } from "./memory.js";
 import { benchRest } from "./rest.js";
+import { benchTFRecord } from "./tfrecord.js";
 import { benchWindow } from "./window.js";
 
 const thorough = { quick: false };
@@ -21,6 +22,7 @@ const benches: Readonly<Record<string, (args: readonly string[]) => Promise<unkn
   cold: () => benchCold(thorough),
   memory: () => benchMemory(thorough),
   rest: () => benchRest(thorough),
+  tfrecord: () => benchTFRecord(thorough),
   async batching(args) {
     if (!(await checkBatching(args))) process.exitCode = 1;
   },

@@ -3,6 +3,7 @@ import { formatCall, SignatureError } from "../errors.js";
 import type { ExampleLike } from "../example-values.js";
 import { type ModelSpec, modelSpecFrom, signatureNameOf } from "../model-spec.js";
 import { assertOptionNames } from "../option-names.js";
+import type { PredictInputs } from "../predict-inputs.js";
 import { quotedNames } from "../tensor/names.js";
 import type {
   BatchingOptions,
@@ -13,7 +14,6 @@ import type {
   RegressResult,
 } from "../transport/transport.js";
 import { assertOptions } from "./calls.js";
-import type { PredictInputs } from "./inputs.js";
 import { assertModelDefinition, isModelDefinition, type ModelDefinition, type SignatureDefinition } from "./model-definition.js";
 import { type CallOptions, checkBatching, type ExampleOptions, type PredictOptions, type WaitOptions } from "./options.js";
 import { type Items, type PredictManyItem, type PredictManyOptions, type PredictOne, predictMany } from "./predict-many.js";

@@ -1,9 +1,9 @@
 /** Predicting many inputs: an iterable in, an async iterable out, and never more than a bound in between. */
 import { onAbort } from "../deadline.js";
+import type { PredictInputs } from "../predict-inputs.js";
 import { describe } from "../tensor/values.js";
 import type { BatchingOptions, PredictResult } from "../transport/transport.js";
 import { assertOptions } from "./calls.js";
-import type { PredictInputs } from "./inputs.js";
 import { checkBatching, checkCallOptions, checkPredictOptions, type PredictOptions } from "./options.js";
 
 /** Options of {@link PredictionClient.predictMany}. */

@@ -1,9 +1,11 @@
 /** The client: what callers see. Calls, signatures and conversion have files of their own; the wire is the transport's. */
 import { settleWithin, sleep } from "../deadline.js";
 import type { ExampleLike } from "../example-values.js";
+import { type CheckedExamples, examplesFrom, type InferenceTaskLike, inferenceTasksFrom } from "../inference-inputs.js";
 import type { EndpointStatus } from "../middleware/endpoint-pool.js";
-import { checkModelServerConfig, type ModelServerConfig } from "../model-server-config.js";
+import { assertReloadable, type ModelServerConfig } from "../model-server-config.js";
 import { type ModelLike, modelSpecFrom } from "../model-spec.js";
+import type { PredictInputs } from "../predict-inputs.js";
 import type {
   BatchingOptions,
   ClassifyResult,
@@ -16,8 +18,6 @@ import type {
 } from "../transport/transport.js";
 import { assertOptions, Calls, type ModelCall } from "./calls.js";
 import { type Connection, Connector, destinationFrom, isDestination } from "./connection.js";
-import { type CheckedExamples, examplesFrom, type InferenceTaskLike, inferenceTasksFrom } from "./examples.js";
-import type { PredictInputs } from "./inputs.js";
 import { type ModelCalls, ModelClient, type ModelOptions } from "./model-client.js";
 import type { ModelDefinition } from "./model-definition.js";
 import {
@@ -184,7 +184,7 @@ export class PredictionClient {
    * @throws TypeError or RangeError if the configuration has another form, or is one that would make the server refuse all later ones.
    */
   async reloadConfig(config: ModelServerConfig, options: CallOptions = {}): Promise<void> {
-    checkModelServerConfig(config);
+    assertReloadable(config);
     return this.#calls.run({ method: "reloadConfig" }, options, async (call) => {
       const { transport } = await this.#connector.connect(call);
       try {
@@ -326,7 +326,7 @@ export class PredictionClient {
     send: (connection: Connection, call: ModelCall, sent: CheckedExamples) => Promise<Result>,
   ): Promise<Result> {
     return this.#calls.run({ method, spec: modelSpecFrom(model) }, options, async (call) => {
-      const sent = examplesFrom(examples, options.context, call);
+      const sent = examplesFrom(examples, options.context, { method, modelSpec: call.spec });
       return send(await this.#connector.connect(call), call, sent);
     });
   }

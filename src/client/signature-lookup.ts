@@ -1,10 +1,10 @@
 /** Where the client needs a signature: to convert and check inputs before sending, and to explain refusals after. */
 import { formatCall, isServingError } from "../errors.js";
+import { inputsFor, inputsWithoutSignature, type PredictInputs, tensorsOnly } from "../predict-inputs.js";
 import type { Signature } from "../signature.js";
 import type { BatchingOptions, PredictResult, TensorMap, Transport } from "../transport/transport.js";
 import type { Calls, ModelCall } from "./calls.js";
 import { describeChange, describeDifference, errorOfCall, errorOfLookUp, signatureOf } from "./hints.js";
-import { inputsFor, inputsWithoutSignature, type PredictInputs, tensorsOnly } from "./inputs.js";
 import type { ClientSettings, PredictOptions } from "./options.js";
 import { type CachedMetadata, SignatureCache } from "./signature-cache.js";
 

@@ -1,6 +1,6 @@
 /** What the server refuses in a configuration, in the order and words of TensorFlow Serving 2.20.0 (`server_core.cc`). */
 import { isAbsolute } from "node:path";
-import type { ModelConfig } from "../model-server-config.js";
+import { isAbsoluteBasePath, type ModelConfig } from "../model-server-config.js";
 import { refusal } from "./refusal.js";
 
 /** The one platform that the stock server knows. */
@@ -14,7 +14,8 @@ export function checkModelList(models: readonly ModelConfig[]): void {
     names.add(name);
   }
   for (const { name, basePath } of models) {
-    if (isAbsolute(basePath) || /^[a-z][a-z0-9+.-]*:\/\//i.test(basePath)) continue;
+    // The second is what the real server takes; the first is this system's own, which may be Windows.
+    if (isAbsolute(basePath) || isAbsoluteBasePath(basePath)) continue;
     const text = `Expected model ${name} to have an absolute path or URI; got base_path()=${basePath}`;
     throw refusal("INVALID_ARGUMENT", text);
   }

@@ -1,5 +1,5 @@
 /** Which models, versions and labels the server has, how a model spec finds one of them, and how a reload replaces them. */
-import type { ModelConfig, ModelServerConfig } from "../model-server-config.js";
+import { type ModelConfig, type ModelServerConfig, maxVersion, pickVersions } from "../model-server-config.js";
 import type { ModelSpec } from "../model-spec.js";
 import type { ModelVersionState, ModelVersionStatus } from "../transport/transport.js";
 import { checkModelList, checkPlatforms, checkSamePlatforms, knownPlatform } from "./config-checks.js";
@@ -7,7 +7,7 @@ import { type ModelMap, servablesFrom } from "./model-map.js";
 import { refusal } from "./refusal.js";
 import type { Servable } from "./servable.js";
 import { ServedModel, type VersionError, type VersionSource } from "./served-model.js";
-import { maxVersion, pickVersions, versionFolders } from "./version-folders.js";
+import { versionFolders } from "./version-folders.js";
 
 /** Versions by label, by model name. */
 export type VersionLabels = Readonly<Record<string, Readonly<Record<string, number | bigint>>>>;

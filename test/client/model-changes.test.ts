@@ -1,8 +1,8 @@
 /** A new version with another signature takes over between two calls. */
 import { afterEach, describe, expect, it } from "vitest";
-import type { PredictInputs } from "../../src/client/inputs.js";
 import { PredictionClient } from "../../src/client/prediction-client.js";
 import { ServingError } from "../../src/errors.js";
+import type { PredictInputs } from "../../src/predict-inputs.js";
 import { createInMemoryTransport } from "../../src/server/in-memory-transport.js";
 import type { ModelMap } from "../../src/server/model-map.js";
 import { startModelServer } from "../../src/server/model-server.js";

@@ -92,7 +92,7 @@ describe("reloadConfig", () => {
       [
         "a version that is none",
         { models: [{ ...good, versionPolicy: { specific: ["1"] } }] },
-        'expected a version from 0n to 2^63 - 1, got "1"',
+        'expected a version of 64 bits such as 1n, got "1"',
       ],
       [
         "specific versions that are no list",

@@ -5,13 +5,13 @@ import { MultiInferenceRequest } from "../../../gen/tensorflow_serving/apis/infe
 import type { Input } from "../../../gen/tensorflow_serving/apis/input.js";
 import { ReloadConfigRequest } from "../../../gen/tensorflow_serving/apis/model_management.js";
 import { RegressionRequest } from "../../../gen/tensorflow_serving/apis/regression.js";
-import { examplesFrom, type InferenceTaskLike, inferenceTasksFrom } from "../../../src/client/examples.js";
 import { PredictionClient } from "../../../src/client/prediction-client.js";
 import { modelServerConfigFromProto } from "../../../src/config-messages.js";
 import { isServingError, statusCodes } from "../../../src/errors.js";
+import { examplesFrom, type InferenceTaskLike, inferenceTasksFrom } from "../../../src/inference-inputs.js";
 import { examplesFromInput, inferenceMethodNames, multiInferenceRequestFromProto } from "../../../src/inference-messages.js";
 import { modelSpecFromProto } from "../../../src/messages.js";
-import { checkModelServerConfig } from "../../../src/model-server-config.js";
+import { assertReloadable } from "../../../src/model-server-config.js";
 import { modelSpecFrom } from "../../../src/model-spec.js";
 import { type CannedAnswer, type CannedGrpcServer, startCannedGrpcServer } from "../../support/canned-grpc-server.js";
 import { bytesOf, type GoldenExchange, grpcExchanges } from "./golden-exchanges.js";
@@ -129,7 +129,7 @@ const methods: Record<string, Method> = {
       if (metricNames.length > 0) return { skip: "the client asks for no metrics" };
       const ours = modelServerConfigFromProto(config);
       if (ours === undefined) return { skip: "the client always sends a list of models" };
-      const skip = refused(() => checkModelServerConfig(ours));
+      const skip = refused(() => assertReloadable(ours));
       return skip !== undefined ? { skip } : { call: (client) => client.reloadConfig(ours) };
     },
     request: (bytes) => ReloadConfigRequest.decode(bytes),

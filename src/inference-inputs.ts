@@ -1,11 +1,10 @@
 /** From what callers pass as examples and tasks to what is sent. */
-import { formatCall, formatErrorOf, isServingError, SignatureError, tensorErrorOf } from "../errors.js";
-import type { Example } from "../example-codec.js";
-import { type ExampleLike, exampleFrom } from "../example-values.js";
-import { type ModelLike, modelSpecFrom } from "../model-spec.js";
-import { describe } from "../tensor/values.js";
-import type { InferenceTask } from "../transport/transport.js";
-import type { CallSubject } from "./calls.js";
+import { type ErrorSubject, formatCall, formatErrorOf, isServingError, SignatureError, tensorErrorOf } from "./errors.js";
+import type { Example } from "./example-codec.js";
+import { type ExampleLike, exampleFrom } from "./example-values.js";
+import { type ModelLike, modelSpecFrom } from "./model-spec.js";
+import { describe } from "./tensor/values.js";
+import type { InferenceTask } from "./transport/transport.js";
 
 /** One task of a `multiInference` call: a model with the signature to run, and what to do with it. */
 export interface InferenceTaskLike {
@@ -25,16 +24,16 @@ export interface CheckedExamples {
  * @param call - What errors say was tried.
  * @throws TypeError if examples are no list; SignatureError for an empty one, which every server refuses; what `exampleFrom` throws.
  */
-export function examplesFrom(examples: readonly ExampleLike[], context: ExampleLike | undefined, call: CallSubject): CheckedExamples {
+export function examplesFrom(examples: readonly ExampleLike[], context: ExampleLike | undefined, call: ErrorSubject): CheckedExamples {
   if (!Array.isArray(examples)) throw new TypeError(`examples: expected a list of examples, got ${describe(examples)}`);
-  if (examples.length === 0) throw new SignatureError(formatCall(call.method, call.spec), ["examples: expected at least one, got none"]);
+  if (examples.length === 0)
+    throw new SignatureError(formatCall(call.method, call.modelSpec), ["examples: expected at least one, got none"]);
   try {
     const checked = examples.map((like: ExampleLike, index) => exampleFrom(like, `examples[${index}]`));
     return { examples: checked, ...(context === undefined ? {} : { context: exampleFrom(context, "context") }) };
   } catch (error) {
-    const subject = { method: call.method, modelSpec: call.spec };
-    if (isServingError(error, "TensorError")) throw tensorErrorOf(subject, error);
-    if (isServingError(error, "FormatError")) throw formatErrorOf(subject, error);
+    if (isServingError(error, "TensorError")) throw tensorErrorOf(call, error);
+    if (isServingError(error, "FormatError")) throw formatErrorOf(call, error);
     throw error;
   }
 }

@@ -1,9 +1,9 @@
 /** From what callers pass as inputs to the tensors that are sent. */
-import { SignatureError } from "../errors.js";
-import { describeNotPlain, isPlainObject } from "../plain-object.js";
-import { assertInputsFit, type InputValue, inputsFromPlain, type Signature, soleInputName } from "../signature.js";
-import { type AnyTensor, isTensor, type TensorLike, tensorFrom } from "../tensor/tensor.js";
-import type { TensorMap } from "../transport/transport.js";
+import { SignatureError } from "./errors.js";
+import { describeNotPlain, isPlainObject } from "./plain-object.js";
+import { assertInputsFit, type InputValue, inputsFromPlain, type Signature, soleInputName } from "./signature.js";
+import { type AnyTensor, isTensor, type TensorLike, tensorFrom } from "./tensor/tensor.js";
+import type { TensorMap } from "./transport/transport.js";
 
 /** Inputs of a predict call: values by input name, or the bare value for a model with one input. */
 export type PredictInputs = Readonly<Record<string, InputValue>> | InputValue;
@@ -15,7 +15,7 @@ export type PredictInputs = Readonly<Record<string, InputValue>> | InputValue;
  */
 export function tensorsOnly(inputs: PredictInputs): TensorMap | undefined {
   if (inputs === undefined || inputs === null) throw new TypeError(`inputs: expected a record or a value, got ${inputs}`);
-  return isRecord(inputs) && Object.values(inputs).every(isTensor) ? (inputs as TensorMap) : undefined;
+  return isNamed(inputs) && Object.values(inputs).every(isTensor) ? (inputs as TensorMap) : undefined;
 }
 
 /**
@@ -27,7 +27,7 @@ export function tensorsOnly(inputs: PredictInputs): TensorMap | undefined {
 export function inputsFor(signature: Signature, inputs: PredictInputs, subject: string, check: boolean): TensorMap {
   const tensors = tensorsOnly(inputs);
   if (tensors === undefined) {
-    const named = isRecord(inputs) ? inputs : { [soleInputName(signature, subject)]: inputs };
+    const named = isNamed(inputs) ? inputs : { [soleInputName(signature, subject)]: inputs };
     return inputsFromPlain(signature, named, subject, { check });
   }
   if (check) assertInputsFit(signature, tensors, subject);
@@ -39,7 +39,7 @@ const unknownInputName = "inputs";
 
 /** Tensors by the values' own looks, for a signature that the model does not have: the server's own error is to come back. */
 export function inputsWithoutSignature(inputs: PredictInputs, subject: string): TensorMap {
-  const named = isRecord(inputs) ? inputs : { [unknownInputName]: inputs };
+  const named = isNamed(inputs) ? inputs : { [unknownInputName]: inputs };
   const tensors: Record<string, AnyTensor> = Object.create(null);
   for (const [name, value] of Object.entries(named)) {
     try {
@@ -51,8 +51,12 @@ export function inputsWithoutSignature(inputs: PredictInputs, subject: string): 
   return tensors;
 }
 
-/** Whether inputs are values by name rather than one bare value. */
-function isRecord(inputs: PredictInputs): inputs is Readonly<Record<string, InputValue>> {
+/**
+ * Whether inputs are values by name rather than one bare value.
+ *
+ * @throws TypeError for an object that is neither.
+ */
+export function isNamed(inputs: PredictInputs): inputs is Readonly<Record<string, InputValue>> {
   if (typeof inputs !== "object" || isTensor(inputs) || Array.isArray(inputs) || ArrayBuffer.isView(inputs)) return false;
   if (isPlainObject(inputs)) return true;
   throw new TypeError(`inputs: expected a plain object of values by name, or one value, got ${describeNotPlain(inputs)}`);

@@ -1,0 +1,144 @@
+/** What becomes of a recording: warm-up records, or calls that are sent again. */
+import { readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+import type { Example } from "../example-codec.js";
+import { type ModelSpec, signatureNameOf } from "../model-spec.js";
+import { assertOptionNames } from "../option-names.js";
+import { describe } from "../tensor/values.js";
+import type { ClassifyResult, MultiInferenceResult, PredictResult, RegressResult, TensorMap } from "../transport/transport.js";
+import { decodePredictionLog, isCall } from "./prediction-log.js";
+import { readTFRecords } from "./tfrecord.js";
+import type { CallRecord, MultiInferenceRecord, WarmupRecord } from "./warmup-record.js";
+
+/**
+ * The records of a recording, oldest first, with the answers the calls had.
+ *
+ * A file that a killed process left unfinished is read as far as it is whole.
+ *
+ * @param path - Folder of a recorder, or one file.
+ * @throws FormatError for a record that is no PredictionLog; TensorError for one that cannot be decoded; the system's error.
+ */
+export async function* readRecording(path: string): AsyncGenerator<WarmupRecord, void> {
+  for (const file of await filesOf(path)) {
+    for await (const bytes of readTFRecords(file, { onCorrupt: "stop" })) yield decodePredictionLog(bytes);
+  }
+}
+
+/** Names of a recorder's files sort by time. */
+async function filesOf(path: string): Promise<string[]> {
+  if (!(await stat(path)).isDirectory()) return [path];
+  const names = await readdir(path);
+  return names
+    .filter((name) => name.endsWith(".tfrecord"))
+    .sort()
+    .map((name) => join(path, name));
+}
+
+/** Options of {@link warmupRecordsFrom}. */
+export interface WarmupRecordsOptions {
+  /** Only calls of the model with this name. @defaultValue all */
+  readonly model?: string | undefined;
+  /** Records at most. @defaultValue 1000, which is what servers take from a file */
+  readonly maxRecords?: number | undefined;
+}
+
+/** Defaults of {@link WarmupRecordsOptions}. */
+export const warmupRecordsDefaults = Object.freeze({ maxRecords: 1000 } as const);
+
+/**
+ * Records for `writeWarmupFile` out of a recording: of calls with the same signature, input shapes and outputs wanted only the newest, without
+ * its answer; the newest first.
+ *
+ * Examples have the same shape if their features have the same names, kinds and numbers of values.
+ *
+ * @param path - As {@link readRecording} takes it; it also says what is thrown.
+ */
+export async function warmupRecordsFrom(path: string, options: WarmupRecordsOptions = {}): Promise<CallRecord[]> {
+  assertOptionNames(options, { known: { model: true, maxRecords: true } });
+  const { model, maxRecords = warmupRecordsDefaults.maxRecords } = options;
+  if (!(Number.isSafeInteger(maxRecords) && maxRecords >= 1))
+    throw new RangeError(`maxRecords: expected a whole number from 1 up, got ${describe(maxRecords)}`);
+  /** By what makes calls alike, oldest first; never more than are wanted, so that long recordings fit in memory. */
+  const newest = new Map<string, CallRecord>();
+  for await (const record of readRecording(path)) {
+    if (!isCall(record) || (model !== undefined && modelOf(record) !== model)) continue;
+    const form = formOf(record);
+    newest.delete(form);
+    newest.set(form, { ...record, response: undefined, logMetadata: undefined });
+    const [oldest] = newest.keys();
+    if (newest.size > maxRecords && oldest !== undefined) newest.delete(oldest);
+  }
+  return [...newest.values()].reverse();
+}
+
+function modelOf(record: CallRecord): string | undefined {
+  return record.kind === "multiInference" ? record.tasks[0]?.model.name : record.modelSpec.name;
+}
+
+/** What records share that warm up the same: all but the values. */
+function formOf(record: CallRecord): string {
+  const asked = record.kind === "multiInference" ? record.tasks : [{ model: record.modelSpec, method: record.kind }];
+  const tasks = asked.map(({ model, method }) => [method, model.name, signatureNameOf(model)]);
+  const data =
+    record.kind === "predict"
+      ? [tensorForms(record.inputs), [...(record.outputFilter ?? [])].sort()]
+      : [record.context ?? {}, ...record.examples].map(featureForms);
+  return JSON.stringify([tasks, data]);
+}
+
+function tensorForms(inputs: TensorMap) {
+  return inNameOrder(inputs).map(([name, { dtype, shape }]) => [name, dtype, shape]);
+}
+
+function featureForms(example: Example) {
+  return inNameOrder(example).map(([name, { kind, values }]) => [name, kind, values.length]);
+}
+
+function inNameOrder<Value>(record: Readonly<Record<string, Value>>): [string, Value][] {
+  return Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1));
+}
+
+/** Options of {@link replayRecord}. */
+export interface ReplayOptions {
+  /** Time for the call. @defaultValue the client's */
+  readonly timeoutMs?: number | undefined;
+  /** Aborts the call. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+type ReplayExampleOptions = ReplayOptions & { readonly context?: Example | undefined };
+
+/** What {@link replayRecord} needs of a client; a `PredictionClient` has it. */
+export interface ReplayClient {
+  predict(
+    model: ModelSpec,
+    inputs: TensorMap,
+    options: ReplayOptions & { readonly outputFilter?: readonly string[] | undefined },
+  ): Promise<PredictResult>;
+  classify(model: ModelSpec, examples: readonly Example[], options: ReplayExampleOptions): Promise<ClassifyResult>;
+  regress(model: ModelSpec, examples: readonly Example[], options: ReplayExampleOptions): Promise<RegressResult>;
+  multiInference(
+    tasks: MultiInferenceRecord["tasks"],
+    examples: readonly Example[],
+    options: ReplayExampleOptions,
+  ): Promise<MultiInferenceResult>;
+}
+
+/**
+ * Send a recorded call again, as it was, to wherever the client sends calls.
+ *
+ * @returns The answer, to compare with the recorded one in `record.response`.
+ * @throws What the client's call rejects with.
+ */
+export async function replayRecord(
+  client: ReplayClient,
+  record: CallRecord,
+  options: ReplayOptions = {},
+): Promise<NonNullable<CallRecord["response"]>> {
+  if (record.kind === "predict") {
+    return client.predict(record.modelSpec, record.inputs, { ...options, outputFilter: record.outputFilter });
+  }
+  const { kind, examples, context } = record;
+  if (kind === "multiInference") return client.multiInference(record.tasks, examples, { ...options, context });
+  return client[kind](record.modelSpec, examples, { ...options, context });
+}
