@@ -204,6 +204,20 @@ export function isServingError(error: unknown, name?: string): boolean {
   return name === undefined || name === "ServingError" || (error as { name?: unknown }).name === name;
 }
 
+/**
+ * An error of the same class that says the same, for another caller: what one does to its own no other sees.
+ *
+ * @returns The error itself if it is not of this family, for what its class keeps to itself could not be copied.
+ */
+export function copyOfError(error: unknown): unknown {
+  if (!isServingError(error)) return error;
+  const copy: Error = Object.setPrototypeOf(new Error(error.message), Object.getPrototypeOf(error));
+  Object.defineProperties(copy, Object.getOwnPropertyDescriptors(error));
+  // Newer versions of Node have an accessor there, which tells where the copy was made.
+  if (error.stack !== undefined) copy.stack = error.stack;
+  return copy;
+}
+
 /** A model spec as it stands in messages: `name`, `name:3` or `name@label`. */
 export function formatModelSpec(spec: ErrorModelSpec): string {
   if (spec.version !== undefined) return `${spec.name}:${spec.version}`;

@@ -16,17 +16,22 @@ export const batchingDefaults = Object.freeze({
   maxInFlightBatches: 2,
 } as const);
 
+/** Options of calls that are all of one run, which no caller of the package can give. */
+export interface RunBatchingOptions extends BatchingOptions {
+  /** `maxInFlightBatches` bounds the requests of all kinds together, and those of calls that cannot share one. */
+  readonly boundsAllKinds?: true;
+}
+
 /** Options with the defaults filled in. */
 export interface BatchSettings {
   readonly limits: BatchLimits;
   readonly maxQueuedRows: number;
-  /** Ascending; empty where every size is allowed. */
-  readonly allowedRows: readonly number[];
+  readonly boundsAllKinds: boolean;
   readonly onBatch: BatchingOptions["onBatch"];
 }
 
 /** The settings of options that have been checked. */
-export function batchSettings(options: BatchingOptions): BatchSettings {
+export function batchSettings(options: RunBatchingOptions): BatchSettings {
   const allowedRows = [...(options.allowedBatchRows ?? [])].sort((a, b) => a - b);
   return {
     limits: {
@@ -34,15 +39,10 @@ export function batchSettings(options: BatchingOptions): BatchSettings {
       maxBytes: options.maxBatchBytes ?? batchingDefaults.maxBatchBytes,
       maxDelayMs: options.maxDelayMs ?? batchingDefaults.maxDelayMs,
       maxInFlight: options.maxInFlightBatches ?? batchingDefaults.maxInFlightBatches,
+      allowedRows,
     },
     maxQueuedRows: options.maxQueuedRows ?? batchingDefaults.maxQueuedRows,
-    allowedRows,
+    boundsAllKinds: options.boundsAllKinds === true,
     onBatch: options.onBatch,
   };
-}
-
-/** Rows to add so that a batch has an allowed size; none where it has more than any. */
-export function paddingFor(rows: number, allowedRows: readonly number[]): number {
-  const allowed = allowedRows.find((size) => size >= rows);
-  return allowed === undefined ? 0 : allowed - rows;
 }

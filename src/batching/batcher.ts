@@ -4,6 +4,8 @@
 export interface BatchMember {
   readonly rows: number;
   readonly bytes: number;
+  /** Bytes of its last row, which padding repeats. */
+  readonly lastRowBytes: number;
 }
 
 /** Why a batch went out. */
@@ -12,9 +14,28 @@ export type FlushReason = "full" | "delay" | "idle";
 /** How large batches become, and how long calls wait for one. */
 export interface BatchLimits {
   readonly maxRows: number;
+  /** With padding. */
   readonly maxBytes: number;
   readonly maxDelayMs: number;
   readonly maxInFlight: number;
+  /** Sizes that padding brings batches to, ascending; empty where every size is allowed. */
+  readonly allowedRows: readonly number[];
+}
+
+/** Rows to add so that a batch has an allowed size; none where it has more than any, or no row to repeat. */
+export function paddingFor(rows: number, allowedRows: readonly number[]): number {
+  if (rows > 0) for (const allowed of allowedRows) if (allowed >= rows) return allowed - rows;
+  return 0;
+}
+
+/** Bytes of calls with the padding that their batch would have. */
+function paddedBytes({ rows, bytes, lastRowBytes }: BatchMember, allowedRows: readonly number[]): number {
+  return bytes + paddingFor(rows, allowedRows) * lastRowBytes;
+}
+
+/** Whether calls are more than one batch may have. */
+export function exceeds(size: BatchMember, { maxRows, maxBytes, allowedRows }: BatchLimits): boolean {
+  return size.rows > maxRows || paddedBytes(size, allowedRows) > maxBytes;
 }
 
 /** What passes time; tests bring their own. */
@@ -27,17 +48,11 @@ export interface BatchSchedule {
   after(delayMs: number, run: () => void): () => void;
 }
 
-/** One call in the queue. */
-interface Waiting<Member> {
-  readonly member: Member;
-  readonly since: number;
-}
-
-/** The members of one batch, and how long the first of them has waited. */
+/** The members of one batch, and since when the first of them has waited. */
 export interface Flushed<Member> {
   readonly members: readonly Member[];
   readonly reason: FlushReason;
-  readonly waitedMs: number;
+  readonly since: number;
 }
 
 /**
@@ -51,14 +66,14 @@ export class Batcher<Member extends BatchMember> {
   readonly #send: (batch: Flushed<Member>) => Promise<void>;
   readonly #onIdle: () => void;
   readonly #schedule: BatchSchedule;
-  /** In the order they came; a call that gives up is taken out wherever it stands. */
-  readonly #waiting = new Map<Member, Waiting<Member>>();
-  #rows = 0;
-  #bytes = 0;
+  /** Since when each call waits, in the order they came; a call that gives up is taken out wherever it stands. */
+  readonly #waiting = new Map<Member, number>();
+  /** Of all that wait; the last row is that of the call that came last. */
+  readonly #size = { rows: 0, bytes: 0, lastRowBytes: 0 };
   #inFlight = 0;
   #isIdleFlushDue = false;
   /** The call that the timer was set for: the first in the queue. */
-  #watched: Waiting<Member> | undefined;
+  #watched: Member | undefined;
   #stopTimer: (() => void) | undefined;
   /** Whether the first call has waited long enough. */
   #isOverdue = false;
@@ -76,9 +91,8 @@ export class Batcher<Member extends BatchMember> {
 
   /** A call lines up; it has no more rows and bytes than a batch may have. */
   add(member: Member): void {
-    this.#waiting.set(member, { member, since: this.#schedule.now() });
-    this.#rows += member.rows;
-    this.#bytes += member.bytes;
+    this.#waiting.set(member, this.#schedule.now());
+    addTo(this.#size, member);
     this.#flush();
   }
 
@@ -93,9 +107,9 @@ export class Batcher<Member extends BatchMember> {
 
   #leave(member: Member): boolean {
     if (!this.#waiting.delete(member)) return false;
-    this.#rows -= member.rows;
-    this.#bytes -= member.bytes;
-    if (this.#watched?.member === member) this.#watch(undefined);
+    this.#size.rows -= member.rows;
+    this.#size.bytes -= member.bytes;
+    if (this.#watched === member) this.#watch(undefined);
     return true;
   }
 
@@ -115,7 +129,8 @@ export class Batcher<Member extends BatchMember> {
   }
 
   #isFull(): boolean {
-    return this.#rows >= this.#limits.maxRows || this.#bytes >= this.#limits.maxBytes;
+    const { maxRows, maxBytes, allowedRows } = this.#limits;
+    return this.#size.rows >= maxRows || paddedBytes(this.#size, allowedRows) >= maxBytes;
   }
 
   #flushWhenIdle(): void {
@@ -130,17 +145,18 @@ export class Batcher<Member extends BatchMember> {
 
   /** Have the timer run for the call that is first now. */
   #watchFirst(): void {
-    const [first] = this.#waiting.values();
+    const [first] = this.#waiting.keys();
     if (first !== this.#watched) this.#watch(first);
   }
 
-  #watch(first: Waiting<Member> | undefined): void {
+  #watch(first: Member | undefined): void {
     this.#stopTimer?.();
     this.#stopTimer = undefined;
     this.#watched = first;
-    const remainingMs = first === undefined ? Number.POSITIVE_INFINITY : first.since + this.#limits.maxDelayMs - this.#schedule.now();
+    const since = first && this.#waiting.get(first);
+    const remainingMs = since === undefined ? Number.POSITIVE_INFINITY : since + this.#limits.maxDelayMs - this.#schedule.now();
     this.#isOverdue = remainingMs <= 0;
-    if (first === undefined || this.#isOverdue) return;
+    if (since === undefined || this.#isOverdue) return;
     this.#stopTimer = this.#schedule.after(remainingMs, () => {
       this.#isOverdue = true;
       this.#flush();
@@ -148,9 +164,9 @@ export class Batcher<Member extends BatchMember> {
   }
 
   #sendNext(reason: FlushReason): void {
-    const { members, waitedMs } = this.#take();
+    const { members, since } = this.#take();
     this.#inFlight++;
-    void this.#send({ members, reason, waitedMs }).then(() => {
+    void this.#send({ members, reason, since }).then(() => {
       this.#inFlight--;
       this.#flush();
       this.#tellIfIdle();
@@ -162,17 +178,23 @@ export class Batcher<Member extends BatchMember> {
   }
 
   /** The next calls that fit into one batch: at least the first, in their order. */
-  #take(): { members: Member[]; waitedMs: number } {
+  #take(): { members: Member[]; since: number } {
     const members: Member[] = [];
-    let [rows, bytes, waitedMs] = [0, 0, 0];
-    for (const { member, since } of this.#waiting.values()) {
-      rows += member.rows;
-      bytes += member.bytes;
-      if (members.length > 0 && (rows > this.#limits.maxRows || bytes > this.#limits.maxBytes)) break;
-      if (members.length === 0) waitedMs = this.#schedule.now() - since;
+    const size = { rows: 0, bytes: 0, lastRowBytes: 0 };
+    let firstSince = 0;
+    for (const [member, since] of this.#waiting) {
+      addTo(size, member);
+      if (members.length === 0) firstSince = since;
+      else if (exceeds(size, this.#limits)) break;
       members.push(member);
       this.#leave(member);
     }
-    return { members, waitedMs };
+    return { members, since: firstSince };
   }
+}
+
+function addTo(size: { rows: number; bytes: number; lastRowBytes: number }, { rows, bytes, lastRowBytes }: BatchMember): void {
+  size.rows += rows;
+  size.bytes += bytes;
+  size.lastRowBytes = lastRowBytes;
 }

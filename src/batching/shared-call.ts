@@ -4,28 +4,37 @@ import type { Signature } from "../signature.js";
 import { dtypes, isDType } from "../tensor/dtype.js";
 import { type AnyTensor, Tensor } from "../tensor/tensor.js";
 import type { PredictResult, TensorMap, TransportPredictOptions } from "../transport/transport.js";
+import type { BatchMember } from "./batcher.js";
 
-/** How much of a batch a call takes. */
-export interface CallSize {
-  readonly rows: number;
-  /** Bytes of its values. */
-  readonly bytes: number;
-}
-
-/** The size of a call whose inputs all have the same number of rows; `undefined` for others, which cannot share a request. */
-export function callSize(inputs: TensorMap): CallSize | undefined {
-  let [rows, bytes] = [-1, 0];
+/** How much of a batch a call takes whose inputs all have the same number of rows; `undefined` for others, which cannot share a request. */
+export function callSize(inputs: TensorMap): BatchMember | undefined {
+  let [rows, bytes, lastRowBytes] = [-1, 0, 0];
   for (const name in inputs) {
     const tensor = inputs[name] as AnyTensor;
     const [ownRows] = tensor.shape;
     // Without rows, whatever the others have: such a call must not be sent to a server that batches.
-    if (ownRows === 0) return { rows: 0, bytes: 0 };
+    if (ownRows === 0) return noRows;
     if (ownRows === undefined || (rows !== -1 && ownRows !== rows)) return undefined;
     rows = ownRows;
-    if (tensor.dtype !== "string") bytes += tensor.values.byteLength;
-    else for (const value of tensor.values) bytes += value.length;
+    if (tensor.dtype === "string") {
+      const lastRowAt = tensor.values.length - tensor.values.length / rows;
+      bytes += stringBytes(tensor.values, 0);
+      lastRowBytes += stringBytes(tensor.values, lastRowAt);
+    } else {
+      bytes += tensor.values.byteLength;
+      lastRowBytes += tensor.values.byteLength / rows;
+    }
   }
-  return rows === -1 ? undefined : { rows, bytes };
+  return rows === -1 ? undefined : { rows, bytes, lastRowBytes };
+}
+
+/** The size of a call that has no rows, or none that count. */
+export const noRows: BatchMember = Object.freeze({ rows: 0, bytes: 0, lastRowBytes: 0 });
+
+function stringBytes(values: readonly Uint8Array[], start: number): number {
+  let total = 0;
+  for (let index = start; index < values.length; index++) total += (values[index] as Uint8Array).length;
+  return total;
 }
 
 /** Numbers for metadata, which is the same for two calls only if it is the same object: it may hold what tells callers apart. */

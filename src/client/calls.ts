@@ -4,7 +4,7 @@ import { onAbort, settleWithin } from "../deadline.js";
 import { formatCall, RpcError, ServingError, type StatusCode } from "../errors.js";
 import type { ModelSpec } from "../model-spec.js";
 import { describe } from "../tensor/values.js";
-import type { TransportCallOptions } from "../transport/transport.js";
+import type { CallMetadata, TransportCallOptions } from "../transport/transport.js";
 import { type CallOptions, type ClientSettings, checkCallOptions, mergeMetadata } from "./options.js";
 import { type Destination, formatDestination } from "./target.js";
 
@@ -49,6 +49,8 @@ export class Calls {
   readonly #destination: Destination | undefined;
   /** The metadata of calls that have none of their own: one object, by which batching knows that they may share a request. */
   readonly #metadata: TransportCallOptions["metadata"];
+  /** The client's metadata with records that cannot change, such as that of a run of `predictMany`; one object for each, too. */
+  readonly #metadataByOwn = new WeakMap<CallMetadata, TransportCallOptions["metadata"]>();
   /** Ends every running call; the signal of all calls whose callers gave none. */
   readonly #forced = new AbortController();
   #running = 0;
@@ -78,7 +80,7 @@ export class Calls {
     if (this.#isClosed) throw endedError(subject, "FAILED_PRECONDITION", "the client is closed");
     options.signal?.throwIfAborted();
     const deadline = startedAt + (options.timeoutMs ?? this.#settings.timeoutMs);
-    const metadata = options.metadata === undefined ? this.#metadata : mergeMetadata(this.#settings.metadata, options.metadata);
+    const metadata = options.metadata === undefined ? this.#metadata : this.#metadataWith(options.metadata);
     const { signal, release } = this.#signalFor(options.signal);
     this.#running++;
     // Spelled out: spreading the subject takes longer than all else here. The cast says what the spread would: the spec is the subject's.
@@ -151,6 +153,12 @@ export class Calls {
       endpoint: destination === undefined ? "" : formatDestination(destination),
       transport: destination?.transport ?? "custom",
     });
+  }
+
+  #metadataWith(own: CallMetadata): TransportCallOptions["metadata"] {
+    const metadata = this.#metadataByOwn.get(own) ?? mergeMetadata(this.#settings.metadata, own);
+    if (Object.isFrozen(own)) this.#metadataByOwn.set(own, metadata);
+    return metadata;
   }
 
   /** One signal for the caller's abort and for a close by force, which most calls share. */

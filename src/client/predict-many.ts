@@ -1,4 +1,5 @@
 /** Predicting many inputs: an iterable in, an async iterable out, and never more than a bound in between. */
+import type { RunBatchingOptions } from "../batching/batch-settings.js";
 import { onAbort } from "../deadline.js";
 import type { PredictInputs } from "../predict-inputs.js";
 import { describe } from "../tensor/values.js";
@@ -8,7 +9,7 @@ import { checkBatching, checkCallOptions, checkPredictOptions, type PredictOptio
 
 /** Options of {@link PredictionClient.predictMany}. */
 export interface PredictManyOptions<OnError extends "throw" | "yield" = "throw" | "yield"> extends Omit<PredictOptions, "batch"> {
-  /** Requests at once. @defaultValue 8 */
+  /** Requests in flight at most. @defaultValue 8 */
   readonly concurrency?: number | undefined;
   /** Rows of one request: items share requests of up to so many. @defaultValue each item is a call of its own, batched as the client is */
   readonly batchRows?: number | undefined;
@@ -169,7 +170,8 @@ class Run<Inputs, Result> {
     options: PredictManyOptions,
     batching: BatchingOptions | undefined,
   ) {
-    const { concurrency = predictManyDefaults.concurrency, batchRows, ordered, onError: _, startIndex, signal, ...callOptions } = options;
+    const { concurrency = predictManyDefaults.concurrency, batchRows, ordered, onError: _, startIndex, ...callOptions } = options;
+    const { signal, metadata } = callOptions;
     this.#predict = predict;
     this.#source = source;
     this.#ordered = ordered ?? predictManyDefaults.ordered;
@@ -178,7 +180,13 @@ class Run<Inputs, Result> {
     this.#maxHeld = concurrency * (batchRows ?? 1);
     this.#signal = signal;
     this.#releaseSignal = signal && onAbort(signal, () => this.#notify());
-    this.#callOptions = { ...callOptions, ...(batching === undefined ? {} : { batching }), signal: this.#ended.signal };
+    this.#callOptions = {
+      ...callOptions,
+      ...(batching === undefined ? {} : { batching }),
+      // One record that cannot change: calls with the same metadata share requests.
+      ...(metadata === undefined ? {} : { metadata: Object.freeze({ ...metadata }) }),
+      signal: this.#ended.signal,
+    };
   }
 
   /** The next item to give out; `undefined` after the last. */
@@ -272,12 +280,12 @@ class Run<Inputs, Result> {
 }
 
 /**
- * How items share requests: one object for all of a run, for calls with the same one do. How many of them wait is limited by the run.
+ * How items share requests: one object for all of a run, for calls with the same one do. How many items wait is limited by the run.
  *
  * @param base - How other calls share requests.
  * @throws RangeError if `batchRows` is above the largest of its `allowedBatchRows`.
  */
-function batchingOf({ batchRows, concurrency }: PredictManyOptions, base: BatchingOptions | undefined): BatchingOptions | undefined {
+function batchingOf({ batchRows, concurrency }: PredictManyOptions, base: BatchingOptions | undefined): RunBatchingOptions | undefined {
   if (batchRows === undefined) return base;
   const batching = {
     ...base,
@@ -287,5 +295,5 @@ function batchingOf({ batchRows, concurrency }: PredictManyOptions, base: Batchi
     maxQueuedRows: Number.MAX_SAFE_INTEGER,
   };
   checkBatching(batching);
-  return batching;
+  return { ...batching, boundsAllKinds: true };
 }

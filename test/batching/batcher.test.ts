@@ -6,7 +6,7 @@ interface Call extends BatchMember {
   readonly name: string;
 }
 
-const wide: BatchLimits = { maxRows: 100, maxBytes: 1000, maxDelayMs: 10, maxInFlight: 2 };
+const wide: BatchLimits = { maxRows: 100, maxBytes: 1000, maxDelayMs: 10, maxInFlight: 2, allowedRows: [] };
 
 /** A batcher in virtual time, and the batches it sends, which end by hand. */
 function batching(limits: Partial<BatchLimits> = {}) {
@@ -24,13 +24,13 @@ function batching(limits: Partial<BatchLimits> = {}) {
     schedule,
     idle,
     add(name: string, rows = 1, bytes = 0): Call {
-      const call = { name, rows, bytes };
+      const call = { name, rows, bytes, lastRowBytes: bytes / rows };
       batcher.add(call);
       return call;
     },
     /** Batches since the last look, such as `idle: a b`. */
     sent: () => sent.splice(0).map(({ members, reason }) => `${reason}: ${members.map(({ name }) => name).join(" ")}`),
-    waits: () => sent.splice(0).map(({ waitedMs }) => waitedMs),
+    startsOfWaits: () => sent.splice(0).map(({ since }) => since),
     /** End the oldest batch in flight, and let what follows from it happen. */
     async finish() {
       ends.shift()?.();
@@ -87,6 +87,27 @@ describe("Batcher", () => {
     add("a", 1, 4);
     add("b", 1, 6);
     expect(sent()).toEqual(["full: a b"]);
+  });
+
+  it("is full where padding brings it to the bytes, and takes what stays within them", () => {
+    const { add, sent } = batching({ maxBytes: 100, allowedRows: [4, 16] });
+    add("a", 3, 30);
+    add("b", 1, 10);
+    expect(sent()).toEqual([]);
+    add("c", 1, 10);
+    expect(sent()).toEqual(["full: a b"]);
+  });
+
+  it("counts as padding what the last row has", () => {
+    const { add, sent } = batching({ maxBytes: 100, allowedRows: [8] });
+    add("long", 1, 50);
+    expect(sent()).toEqual(["full: long"]);
+    const short = batching({ maxBytes: 100, allowedRows: [8] });
+    short.add("long and short", 2, 51);
+    expect(short.sent()).toEqual(["full: long and short"]);
+    const few = batching({ maxBytes: 100, allowedRows: [8] });
+    few.batcher.add({ name: "long and short", rows: 2, bytes: 51, lastRowBytes: 1 } as never);
+    expect(few.sent()).toEqual([]);
   });
 
   it("holds calls back while a batch is in flight, up to maxDelayMs after the first came", () => {
@@ -169,8 +190,8 @@ describe("Batcher", () => {
     expect(sent()).toEqual(["delay: a", "delay: b"]);
   });
 
-  it("tells how long the first call of a batch has waited", async () => {
-    const { add, waits, schedule, finish } = busy({ maxRows: 2, maxInFlight: 1 });
+  it("tells since when the first call of a batch has waited", async () => {
+    const { add, startsOfWaits, schedule, finish } = busy({ maxRows: 2, maxInFlight: 1 });
     add("a");
     schedule.advance(3);
     for (const name of ["b", "c"]) add(name);
@@ -179,7 +200,7 @@ describe("Batcher", () => {
     schedule.advance(1);
     await finish();
     schedule.runSoon();
-    expect(waits()).toEqual([7, 5]);
+    expect(startsOfWaits()).toEqual([0, 3]);
   });
 
   it("is idle when nothing waits and nothing is in flight", async () => {

@@ -1,8 +1,9 @@
+import { isNativeError } from "node:util/types";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { withBatching } from "../../src/batching/batching-transport.js";
-import { TensorError } from "../../src/errors.js";
+import { isServingError, RpcError, TensorError } from "../../src/errors.js";
 import type { Signature, TensorSpec } from "../../src/signature.js";
 import { type Tensor, tensor } from "../../src/tensor/tensor.js";
 import type { BatchEvent, BatchingOptions, TensorMap, TransportPredictOptions } from "../../src/transport/transport.js";
@@ -402,6 +403,45 @@ describe("allowedBatchRows", () => {
     ]);
   });
 
+  it("fills up calls that share with nobody, too, up to the largest size", async () => {
+    const { call, requests, events } = batchingByHand({ allowedBatchRows: [2, 5], maxBatchRows: 3, maxBatchBytes: 16 });
+    const outcomes = [call([1, 2, 3, 4]), call({ x: tensor("float32", [1, 8], [1, 2, 3, 4, 5, 6, 7, 8]) }), call([1, 2, 3, 4, 5, 6])];
+    const sent = await requests();
+    expect(sent.map(({ inputs }) => inputs["x"]?.shape)).toEqual([
+      [5, 1],
+      [2, 8],
+      [6, 1],
+    ]);
+    for (const request of sent) request.answer();
+    expect((await Promise.all(outcomes)).map(({ outputs }) => outputs["y"]?.shape)).toEqual([
+      [4, 1],
+      [1, 8],
+      [6, 1],
+    ]);
+    await settled();
+    expect(events).toMatchObject([
+      { calls: 1, rows: 4, paddingRows: 1 },
+      { calls: 1, rows: 1, paddingRows: 1 },
+    ]);
+  });
+
+  it("counts in the bytes of a batch", async () => {
+    const { call, columns } = batchingByHand({ allowedBatchRows: [2, 8], maxBatchBytes: 16 });
+    for (const x of [[1], [2], [3]]) void call(x);
+    await vi.advanceTimersByTimeAsync(2);
+    expect(await columns()).toEqual([
+      [1, 2],
+      [3, 3],
+    ]);
+  });
+
+  it("adds nothing to calls that have no number of rows", async () => {
+    const { call, requests } = batchingByHand({ allowedBatchRows: [4] });
+    const inputs = { x: column(1, 2), z: column(1) };
+    void call(inputs);
+    expect((await requests()).map((request) => request.inputs)).toEqual([inputs]);
+  });
+
   it("fills up the parts of a divided batch as well", async () => {
     const { call, requests, columns } = batchingByHand({ allowedBatchRows: [1, 3, 4] });
     for (const x of [[1], [2], [3], [4]]) void call(x);
@@ -553,13 +593,13 @@ describe("an abort", () => {
   });
 });
 
-/** Refuse every request with a guilty row in it, answer the others, and count the rounds that takes. */
+/** Refuse every request with a guilty row in it and answer the others, as long as any come: the values of each, round by round. */
 async function playOut(requests: () => Promise<SentRequest[]>, isGuilty: (value: number) => boolean) {
-  const rounds: number[] = [];
+  const rounds: number[][][] = [];
   for (let sent = await requests(); sent.length > 0; sent = await requests()) {
-    rounds.push(sent.length);
-    for (const request of sent) {
-      if ([...(request.inputs["x"]?.values ?? [])].some((value) => isGuilty(Number(value)))) request.fail(serverError("INVALID_ARGUMENT"));
+    rounds.push(sent.map(({ inputs }) => [...(inputs["x"] as Tensor<"float32">).values]));
+    for (const [index, request] of sent.entries()) {
+      if (rounds.at(-1)?.[index]?.some(isGuilty)) request.fail(serverError("INVALID_ARGUMENT"));
       else request.answer();
     }
   }
@@ -571,20 +611,58 @@ describe("INVALID_ARGUMENT", () => {
     [[0], [callers - 1], [0, callers - 1], Array.from({ length: callers }, (_, index) => index)].map((guilty) => ({ callers, guilty })),
   );
 
-  it.each(cases)("of $callers callers fails only $guilty, in at most log2(n) + 1 more rounds", async ({ callers, guilty }) => {
-    const { call, requests, events } = batchingByHand();
-    const outcomes = Array.from({ length: callers }, (_, index) => call([index, index]));
-    const rounds = await playOut(requests, (value) => guilty.includes(value));
-    expect(rounds.length - 1).toBeLessThanOrEqual(Math.log2(callers) + 1);
-    const results = await Promise.allSettled(outcomes);
-    const failed = results.flatMap(({ status }, index) => (status === "rejected" ? [index] : []));
-    expect(failed).toEqual([...new Set(guilty)]);
-    results.forEach((result, index) => {
-      if (result.status === "fulfilled") expect(answerOf(result.value)).toEqual([10 * index, 10 * index]);
-      else expect(result.reason).toMatchObject({ name: "RpcError", code: "INVALID_ARGUMENT" });
-    });
-    const requestCount = rounds.reduce((sum, count) => sum + count, 0);
-    expect(events).toMatchObject([{ calls: callers, requests: requestCount, code: "INVALID_ARGUMENT" }]);
+  it.each(cases)(
+    "of $callers callers fails only $guilty, and sends none more than log2(n) + 1 times again",
+    async ({ callers, guilty }) => {
+      const { call, requests, events } = batchingByHand();
+      const outcomes = Array.from({ length: callers }, (_, index) => call([index, index]));
+      const rounds = await playOut(requests, (value) => guilty.includes(value));
+      if (guilty.length === 1) expect(rounds.length - 1).toBeLessThanOrEqual(Math.log2(callers) + 1);
+      for (let caller = 0; caller < callers; caller++) {
+        const times = rounds.flat().filter((values) => values.includes(caller)).length;
+        expect(times - 1).toBeLessThanOrEqual(Math.log2(callers) + 1);
+      }
+      const results = await Promise.allSettled(outcomes);
+      const failed = results.flatMap(({ status }, index) => (status === "rejected" ? [index] : []));
+      expect(failed).toEqual([...new Set(guilty)]);
+      results.forEach((result, index) => {
+        if (result.status === "fulfilled") expect(answerOf(result.value)).toEqual([10 * index, 10 * index]);
+        else expect(result.reason).toMatchObject({ name: "RpcError", code: "INVALID_ARGUMENT" });
+      });
+      expect(events).toMatchObject([{ calls: callers, requests: rounds.flat().length, code: "INVALID_ARGUMENT" }]);
+    },
+  );
+
+  it.each([1, 2, 3])("of all callers has no more than maxInFlightBatches (%i) requests in flight", async (maxInFlightBatches) => {
+    const { call, requests } = batchingByHand({ maxBatchRows: 8, maxInFlightBatches });
+    const outcomes = Array.from({ length: 24 }, (_, index) => call([index]));
+    const rounds = await playOut(requests, () => true);
+    expect(Math.max(...rounds.map(({ length }) => length))).toBe(maxInFlightBatches);
+    expect(rounds.flat()).toHaveLength(3 * 15);
+    for (const { status } of await Promise.allSettled(outcomes)) expect(status).toBe("rejected");
+  });
+
+  it("keeps a batch waiting while the parts of others are in flight, and sends what is left of it then", async () => {
+    const { call, requests, columns, events } = batchingByHand({ maxBatchRows: 2, maxInFlightBatches: 2 });
+    const controller = new AbortController();
+    for (const x of [[1], [2], [3], [4]]) void call(x);
+    const [first, second] = await requests();
+    first?.fail(serverError("INVALID_ARGUMENT"));
+    second?.fail(serverError("INVALID_ARGUMENT"));
+    const parts = await requests();
+    expect(parts).toHaveLength(2);
+    for (const part of parts) part.answer();
+    const [third, fourth] = await requests();
+    const aborted = call([5], { signal: controller.signal });
+    const late = call([6], { deadline: performance.now() + 50 });
+    third?.answer();
+    expect(await columns()).toEqual([[5, 6]]);
+    controller.abort();
+    fourth?.answer();
+    await expect(aborted).rejects.toThrow();
+    await vi.advanceTimersByTimeAsync(50);
+    await expect(late).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED" });
+    expect(events).toHaveLength(3);
   });
 
   it("does not send the rows of those again who have given up", async () => {
@@ -609,13 +687,18 @@ describe("INVALID_ARGUMENT", () => {
     expect(parts.map(({ options }) => options.signal?.aborted)).toEqual([true, false]);
   });
 
-  it("finds the caller whose inputs cannot be sent, too", async () => {
+  it("finds the caller whose inputs have changed, too", async () => {
     const { call, requests } = batchingByHand();
-    const outcomes = [call([1]), call([2])];
+    const s = tensor("string", [1, 1], ["a"]);
+    const outcomes = [call({ s }), call({ s: tensor("string", [1, 1], ["b"]) })];
     const [request] = await requests();
+    s.values[0] = Uint8Array.of(1, 2, 3);
     request?.fail(new TensorError("input changed"));
-    for (const part of await requests()) part.answer();
-    expect((await Promise.all(outcomes)).map(answerOf)).toEqual([[10], [20]]);
+    const [changed, other] = await requests();
+    changed?.fail(new TensorError("input changed"));
+    other?.answer({ y: column(20) });
+    await expect(outcomes[0]).rejects.toThrow("input changed");
+    expect(answerOf(await (outcomes[1] as (typeof outcomes)[0]))).toEqual([20]);
   });
 });
 
@@ -624,15 +707,32 @@ describe("any other failure", () => {
     ["UNAVAILABLE", serverError("UNAVAILABLE")],
     ["INTERNAL", serverError("INTERNAL")],
     ["FAILED_PRECONDITION", serverError("FAILED_PRECONDITION")],
+    ["INVALID_ARGUMENT", new TensorError('output "y": expected a dtype that tensors can have, got variant')],
     ["UNKNOWN", new TypeError("broken")],
-  ])("%s is that of all callers, and nothing is sent again", async (code, error) => {
+  ])("%s is that of all callers, and nothing is sent again: %s", async (code, error) => {
     const { call, requests, events } = batchingByHand();
     const outcomes = [call([1]), call([2]), call([3])];
     const [request] = await requests();
     request?.fail(error);
-    for (const outcome of outcomes) await expect(outcome).rejects.toBe(error);
+    for (const outcome of outcomes) await expect(outcome).rejects.toThrow(error);
     expect(await requests()).toEqual([]);
     expect(events).toMatchObject([{ calls: 3, requests: 1, code }]);
+  });
+
+  it("is an error of its own to each caller", async () => {
+    const { call, requests } = batchingByHand();
+    const outcomes = [call([1]), call([2]), call([3])];
+    const [request] = await requests();
+    const error = serverError("UNAVAILABLE");
+    request?.fail(error);
+    const errors = (await Promise.allSettled(outcomes)).map((result) => (result as PromiseRejectedResult).reason);
+    expect(new Set(errors).size).toBe(3);
+    for (const own of errors) {
+      expect([isServingError(own, "RpcError"), own instanceof RpcError, isNativeError(own)]).toEqual([true, true, true]);
+      expect([own, own.message, own.stack, own.hint]).toEqual([error, error.message, error.stack, error.hint]);
+    }
+    errors[1].message = "changed";
+    expect(errors[2].message).toBe(error.message);
   });
 
   it("is that of all callers also where the transport throws it", async () => {
@@ -699,12 +799,15 @@ describe("an output that does not have a row for each input row", () => {
     }
   });
 
-  it("is said once where two batches find it", async () => {
+  it("is said once where two batches find it, which send no more at once than before", async () => {
     const warnings = collectWarnings();
     const { call, requests, events } = batchingByHand({ maxBatchRows: 2 });
     const outcomes = [1, 2, 3, 4].map((value) => call([value]));
-    for (const request of await requests()) total(request);
-    for (const request of await requests()) total(request);
+    for (let round = 0; round < 3; round++) {
+      const sent = await requests();
+      expect(sent).toHaveLength(2);
+      for (const request of sent) total(request);
+    }
     expect((await Promise.all(outcomes)).map(answerOf)).toEqual([[1], [2], [3], [4]]);
     await settled();
     expect([events.length, events.filter(({ batchingOff }) => batchingOff !== undefined).length, warnings.length]).toEqual([2, 1, 1]);

@@ -202,7 +202,8 @@ describe("predictMany", () => {
     void consume();
     await settled();
     const [first, second] = running.map(({ options }) => options);
-    const batching = { maxBatchRows: 16, maxInFlightBatches: 3, maxDelayMs: 10, maxQueuedRows: Number.MAX_SAFE_INTEGER };
+    const limits = { maxBatchRows: 16, maxInFlightBatches: 3, maxDelayMs: 10, maxQueuedRows: Number.MAX_SAFE_INTEGER };
+    const batching = { ...limits, boundsAllKinds: true };
     expect(first).toEqual({ timeoutMs: 5, metadata, batching, signal: expect.any(AbortSignal) });
     expect([second?.batching, second?.signal]).toEqual([first?.batching, first?.signal]);
     expect(second?.batching).toBe(first?.batching);
@@ -396,6 +397,14 @@ function doubling() {
   return { seen, transport: createInMemoryTransport({ doubling: model }) };
 }
 
+/** A model that answers what it is given, of whatever shape. */
+function echoing(): EchoTransport {
+  const echo = new EchoTransport();
+  const methodName = "tensorflow/serving/predict";
+  echo.signatures = { serving_default: { methodName, inputs: { x: { dtype: "float32", shape: null } }, outputs: {} } };
+  return echo;
+}
+
 const firstValue = ({ outputs }: PredictResult) => (outputs["y"] as Tensor<"float32">).values[0];
 
 describe("client.predictMany", () => {
@@ -415,6 +424,65 @@ describe("client.predictMany", () => {
     const all = await everyItem(client.predictMany("doubling", columns, { batchRows: 50, concurrency: 2 }));
     expect(all.map(({ index, result }) => [index, firstValue(result)])).toEqual(columns.map((_, index) => [index, 2 * index]));
     expect(seen.requests).toBeLessThanOrEqual(20);
+  });
+
+  it.each([{ "x-app": "a" }, async () => ({ "x-app": "a" })])("shares requests also with metadata beside the client's", async (own) => {
+    const echo = echoing();
+    await using client = new PredictionClient(echo, { metadata: own });
+    const metadata = { "x-run": "1" };
+    await everyItem(client.predictMany("m", columns, { batchRows: 50, concurrency: 2, metadata }));
+    expect(echo.predicts.length).toBeLessThanOrEqual(20);
+    for (const { options } of echo.predicts) {
+      const sent = typeof options.metadata === "function" ? await options.metadata() : options.metadata;
+      expect(sent).toEqual({ "x-app": "a", "x-run": "1" });
+    }
+  });
+
+  it("leaves metadata that may change to each call", async () => {
+    const echo = echoing();
+    await using client = new PredictionClient(echo, { metadata: { "x-app": "a" } });
+    const metadata = { "x-call": "1" };
+    await client.predict("m", columns[0] as never, { metadata });
+    metadata["x-call"] = "2";
+    await client.predict("m", columns[1] as never, { metadata });
+    expect(echo.predicts.map(({ options }) => options.metadata)).toMatchObject([{ "x-call": "1" }, { "x-call": "2" }]);
+  });
+
+  it.each([
+    ["of many kinds", (index: number) => tensor("float32", [1, 1 + (index % 20)], new Array(1 + (index % 20)).fill(index))],
+    ["larger than a request may be", (index: number) => tensor("float32", [6, 1], new Array(6).fill(index))],
+    ["without rows in common", (index: number) => tensor("float32", [], [index])],
+    [
+      "of all these",
+      (index: number) =>
+        tensor("float32", [[1, 1], [1, 3], [6, 1], []][index % 4] as number[], new Array([1, 3, 6, 1][index % 4]).fill(index)),
+    ],
+  ])("has no more requests in flight than concurrency allows, with items %s", async (_what, itemOf) => {
+    const inFlight = { now: 0, most: 0 };
+    const echo = echoing();
+    const predict = echo.predict.bind(echo);
+    echo.predict = async (spec, inputs, options) => {
+      inFlight.most = Math.max(inFlight.most, ++inFlight.now);
+      await settled();
+      inFlight.now--;
+      return await predict(spec, inputs, options);
+    };
+    await using client = new PredictionClient(echo);
+    const items = Array.from({ length: 100 }, (_, index) => ({ x: itemOf(index) }));
+    const all = await everyItem(client.predictMany("m", items, { batchRows: 5, concurrency: 3 }));
+    expect(all.map(({ result }) => [...(result.outputs["x"] as Tensor<"float32">).values])).toEqual(items.map(({ x }) => [...x.values]));
+    expect(inFlight.most).toBe(3);
+  });
+
+  it("ends items that wait for a place in time", async () => {
+    const echo = echoing();
+    echo.gate = new Promise(() => undefined);
+    await using client = new PredictionClient(echo);
+    const scalars = Array.from({ length: 4 }, (_, index) => ({ x: tensor("float32", [], [index]) }));
+    const options = { batchRows: 4, concurrency: 1, timeoutMs: 20, onError: "yield" } as const;
+    const all = await everyItem(client.predictMany("m", scalars, options));
+    expect(all.map((item) => "error" in item && item.error)).toMatchObject(scalars.map(() => ({ code: "DEADLINE_EXCEEDED" })));
+    expect(echo.predicts.length).toBeLessThanOrEqual(1);
   });
 
   it("works on a model of the client, with plain values", async () => {

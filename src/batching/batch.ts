@@ -1,0 +1,220 @@
+/** One batch: the request for its callers, those that come of it, and what each caller gets of the answers. */
+import { minRemainingMs } from "../deadline.js";
+import { copyOfError, isServingError, type StatusCode } from "../errors.js";
+import { type ModelSpec, signatureNameOf } from "../model-spec.js";
+import { copyRows, joinRows } from "../tensor/rows.js";
+import { formatShape } from "../tensor/shape.js";
+import type { AnyTensor } from "../tensor/tensor.js";
+import type { BatchEvent, PredictResult, TensorMap, Transport } from "../transport/transport.js";
+import { type Flushed, paddingFor } from "./batcher.js";
+import type { Caller } from "./caller.js";
+import type { Places } from "./places.js";
+import { callSize } from "./shared-call.js";
+
+/** What callers have in common that may share a request. */
+export interface CallKind {
+  readonly spec: ModelSpec;
+  readonly next: Transport;
+  /** Of requests in flight. */
+  readonly places: Places;
+  readonly allowedRows: readonly number[];
+  now(): number;
+  /** Batch the model no more; how that is said, or `undefined` if it has been said before. */
+  turnOff(why: string): string | undefined;
+}
+
+/** Why a request ends that no caller waits for any more; nobody gets to see it. */
+const abandoned = Symbol("abandoned");
+
+/** What is told of a batch's first request. */
+interface FirstRequest extends Pick<BatchEvent, "calls" | "rows" | "paddingRows" | "bytes"> {
+  readonly startedAt: number;
+}
+
+/** Some callers' request, and those that come of it. */
+export class Batch {
+  readonly #kind: CallKind;
+  #allowedRows: readonly number[];
+  #first: FirstRequest | undefined;
+  #requests = 0;
+  #code: StatusCode = "OK";
+  #batchingOff: string | undefined;
+
+  constructor(kind: CallKind) {
+    this.#kind = kind;
+    this.#allowedRows = kind.allowedRows;
+  }
+
+  /** Settle the callers by a request, once there is a place for it; never rejects. */
+  settle(callers: readonly Caller[]): Promise<void> {
+    const { places } = this.#kind;
+    return places.take() ? this.#request(callers) : places.next().then(() => this.#request(callers));
+  }
+
+  /** What became of it; `undefined` if nobody was left to send something for. */
+  event({ reason, since }: Pick<Flushed<Caller>, "reason" | "since">): BatchEvent | undefined {
+    if (this.#first === undefined) return undefined;
+    const { startedAt, ...size } = this.#first;
+    return {
+      modelName: this.#kind.spec.name,
+      signatureName: signatureNameOf(this.#kind.spec),
+      ...size,
+      waitMs: startedAt - since,
+      durationMs: this.#kind.now() - startedAt,
+      requests: this.#requests,
+      flushReason: reason,
+      code: this.#code,
+      ...(this.#batchingOff === undefined ? {} : { batchingOff: this.#batchingOff }),
+    };
+  }
+
+  /** The place for it has been taken. */
+  async #request(members: readonly Caller[]): Promise<void> {
+    const callers = this.#inTime(members);
+    if (callers.length === 0) {
+      this.#kind.places.leave();
+      return;
+    }
+    this.#requests++;
+    const rows = totalOf(callers, "rows");
+    const paddingRows = paddingFor(rows, this.#allowedRows);
+    const isFirst = this.#first === undefined;
+    this.#first ??= { startedAt: this.#kind.now(), calls: callers.length, rows, paddingRows, bytes: totalOf(callers, "bytes") };
+    try {
+      const result = await this.#answer(callers, paddingRows);
+      const misfit = deal(callers, result, rows + paddingRows);
+      if (misfit !== undefined) await this.#sendAlone(callers, misfit);
+    } catch (error) {
+      if (isFirst) this.#code = codeOf(error, callers);
+      await this.#divide(callers, error);
+    }
+  }
+
+  /** Those who still wait, and have more time left than a server needs to understand so. */
+  #inTime(callers: readonly Caller[]): readonly Caller[] {
+    const now = this.#kind.now();
+    for (const caller of callers) if (!caller.isSettled && caller.deadline - now < minRemainingMs) caller.expire();
+    return waitingOf(callers);
+  }
+
+  /** The answer to one request for all these callers, whose place is free then. */
+  async #answer(callers: readonly Caller[], paddingRows: number): Promise<PredictResult> {
+    try {
+      const inputs = joinedInputs(callers, paddingRows);
+      return await (callers.length === 1 ? this.#sent(callers[0] as Caller, inputs) : this.#sentTogether(callers, inputs));
+    } finally {
+      this.#kind.places.leave();
+    }
+  }
+
+  /** A lone call has its own limits. A transport that does not keep to them must not hold up the queue. */
+  #sent(caller: Caller, inputs: TensorMap): Promise<PredictResult> {
+    const { next, spec } = this.#kind;
+    return new Promise((resolve, reject) => {
+      caller.onLeave = () => reject(abandoned);
+      next.predict(spec, inputs, { ...caller.options, batch: false }).then(resolve, reject);
+    });
+  }
+
+  /** The request ends when none of the callers waits any more. */
+  #sentTogether(callers: readonly Caller[], inputs: TensorMap): Promise<PredictResult> {
+    const { next, spec } = this.#kind;
+    const controller = new AbortController();
+    let deadline = 0;
+    for (const caller of callers) deadline = Math.max(deadline, caller.deadline);
+    const [{ options }] = callers as [Caller];
+    return new Promise((resolve, reject) => {
+      let waiting = callers.length;
+      const onLeave = () => {
+        waiting--;
+        if (waiting > 0) return;
+        controller.abort();
+        reject(abandoned);
+      };
+      for (const caller of callers) caller.onLeave = onLeave;
+      next.predict(spec, inputs, { ...options, deadline, signal: controller.signal, batch: false }).then(resolve, reject);
+    });
+  }
+
+  /** The model does not answer row by row: its callers get answers of their own, and no later call is batched. */
+  async #sendAlone(callers: readonly Caller[], misfit: string): Promise<void> {
+    this.#batchingOff ??= this.#kind.turnOff(misfit);
+    this.#allowedRows = [];
+    await Promise.all(callers.map((caller) => this.settle([caller])));
+  }
+
+  /** Of a request that may have failed by one caller's fault, find that caller; any other failure is everybody's. */
+  async #divide(callers: readonly Caller[], error: unknown): Promise<void> {
+    const waiting = waitingOf(callers);
+    if (callers.length === 1 || !isOnesFault(error, callers)) {
+      waiting.forEach((caller, index) => {
+        caller.fail(index === 0 ? error : copyOfError(error));
+      });
+      return;
+    }
+    const middle = Math.ceil(waiting.length / 2);
+    await Promise.all([this.settle(waiting.slice(0, middle)), this.settle(waiting.slice(middle))]);
+  }
+}
+
+/** Give every caller its rows; says what stands against that where an output does not have them. */
+function deal(callers: readonly Caller[], result: PredictResult, sentRows: number): string | undefined {
+  const [first] = callers as [Caller];
+  if (callers.length === 1 && first.rows === sentRows) {
+    first.succeed(result);
+    return undefined;
+  }
+  for (const [name, { shape }] of Object.entries(result.outputs)) {
+    if (shape[0] !== sentRows) return `output "${name}" has shape ${formatShape(shape)} for ${sentRows} input rows`;
+  }
+  let start = 0;
+  for (const caller of callers) {
+    const end = start + caller.rows;
+    if (!caller.isSettled) caller.succeed(rowsOf(result, start, end));
+    start = end;
+  }
+  return undefined;
+}
+
+/** Whether a failure may be one caller's: the server found fault with the inputs, or some of them are not what they were. */
+function isOnesFault(error: unknown, callers: readonly Caller[]): boolean {
+  if (!isServingError(error) || error.code !== "INVALID_ARGUMENT") return false;
+  return isServingError(error, "RpcError") || callers.some(({ inputs, bytes }) => callSize(inputs)?.bytes !== bytes);
+}
+
+/** How a request ended: a transport that is told to stop rejects with the abort's reason, which has no code. */
+function codeOf(error: unknown, callers: readonly Caller[]): StatusCode {
+  if (isServingError(error)) return error.code;
+  return callers.every(({ isSettled }) => isSettled) ? "CANCELLED" : "UNKNOWN";
+}
+
+function waitingOf(callers: readonly Caller[]): Caller[] {
+  return callers.filter((caller) => !caller.isSettled);
+}
+
+function totalOf(callers: readonly Caller[], what: "rows" | "bytes"): number {
+  let total = 0;
+  for (const caller of callers) total += caller[what];
+  return total;
+}
+
+/** The rows of all callers, input by input, and the padding. */
+function joinedInputs(callers: readonly Caller[], paddingRows: number): TensorMap {
+  const last = callers.at(-1) as Caller;
+  if (callers.length === 1 && paddingRows === 0) return last.inputs;
+  const joined: Record<string, AnyTensor> = Object.create(null);
+  for (const name of Object.keys(last.inputs)) {
+    const pieces = callers.map(({ inputs }) => inputs[name] as AnyTensor);
+    if (paddingRows > 0)
+      pieces.push(...new Array<AnyTensor>(paddingRows).fill(copyRows(pieces.at(-1) as AnyTensor, last.rows - 1, last.rows)));
+    joined[name] = joinRows(pieces);
+  }
+  return joined;
+}
+
+/** One caller's part of an answer. */
+function rowsOf({ outputs, modelSpec }: PredictResult, start: number, end: number): PredictResult {
+  const own: PredictResult["outputs"] = Object.create(null);
+  for (const name of Object.keys(outputs)) own[name] = copyRows(outputs[name] as AnyTensor, start, end);
+  return { outputs: own, modelSpec: { ...modelSpec } };
+}
