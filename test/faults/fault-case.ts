@@ -1,6 +1,4 @@
 /** One way for a peer to misbehave, what a call to it must come to, and the run that finds out what it does come to. */
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
 import {
   type ClientOptions,
   isServingError,
@@ -11,11 +9,14 @@ import {
   tensor,
 } from "../../src/index.js";
 import { eventually, type Handles, handles } from "../client/unanswering-peers.js";
+import { livingBytes } from "../support/memory.js";
 
 /** A peer that runs. */
 export interface FaultPeer {
   /** What the client connects to, with its scheme. */
   readonly target: string;
+  /** How many connections the client has not ended, as far as the peer sees; from now on it reads whatever comes. */
+  connections(): number;
   /** Ends every connection; settles when the port is free. */
   close(): Promise<void>;
 }
@@ -38,7 +39,7 @@ export interface FaultCase {
   /** Start the peer, on a port of its own. */
   start(): Promise<FaultPeer>;
   readonly expected: FaultExpectation;
-  /** The call's deadline. @defaultValue 1000 */
+  /** The call's deadline: short where it is waited for, or else so long that a busy machine does not make it run out. @defaultValue 5000 */
   readonly timeoutMs?: number;
   /** @defaultValue `"predict"` */
   readonly call?: "predict" | "classify" | "getModelMetadata" | "getModelStatus";
@@ -65,10 +66,14 @@ export interface FaultOutcome {
   readonly message: string;
   readonly hint: string | undefined;
   readonly elapsedMs: number;
-  /** Most bytes of array buffers alive during the call, beyond those before it. */
+  /** Most bytes of array buffers during the call, beyond those before it; garbage is left out where there would be too many. */
   readonly growthBytes: number;
-  /** The same for the heap. */
+  /** The same on the heap. */
   readonly heapGrowthBytes: number;
+  /** Connections that were open a second after the client had closed, before the peer closed. */
+  readonly connectionsLeft: number;
+  /** Bytes of array buffers that stayed after both had closed, beyond those before the call; garbage is left out likewise. */
+  readonly keptBytes: number;
   /** Handles that stayed after the client and the peer had closed. */
   readonly handlesLeft: string;
   /** Messages of rejections and exceptions that nobody caught. */
@@ -76,10 +81,13 @@ export interface FaultOutcome {
 }
 
 /** What {@link FaultCase} leaves out. */
-export const faultDefaults = Object.freeze({ timeoutMs: 1000, maxGrowthBytes: 8 * 2 ** 20 });
+export const faultDefaults = Object.freeze({ timeoutMs: 5000, maxGrowthBytes: 8 * 2 ** 20 });
 
 /** How long after its deadline a call may settle on a busy machine. */
 const graceMs = 1000;
+
+/** How much may stay in array buffers: pools, and what modules keep that are loaded with the first call. */
+const keptSlackBytes = 4 * 2 ** 20;
 
 /** What modules that are loaded with the first call, and peers, may take on the heap. */
 const heapSlackBytes = 24 * 2 ** 20;
@@ -95,31 +103,47 @@ export async function runFault(faultCase: FaultCase): Promise<FaultOutcome> {
   const before = handles();
   const uncaught = collectUncaught();
   try {
-    const called = await callPeer(faultCase);
+    const { buffersBefore, ...called } = await callPeer(faultCase);
     await eventually(() => handlesLeft(before) === "");
-    return { ...called, handlesLeft: handlesLeft(before), uncaught: uncaught.messages };
+    const keptBytes = await settledGrowth(buffersBefore);
+    return { ...called, keptBytes, handlesLeft: handlesLeft(before), uncaught: uncaught.messages };
   } finally {
     uncaught.stop();
   }
 }
 
-async function callPeer(faultCase: FaultCase): Promise<Omit<FaultOutcome, "handlesLeft" | "uncaught">> {
-  const { timeoutMs = faultDefaults.timeoutMs, callsBefore = 0, options } = faultCase;
+/** What is known before the peer closes. */
+interface CallOutcome extends Omit<FaultOutcome, "keptBytes" | "handlesLeft" | "uncaught"> {
+  /** Bytes of array buffers when the call began. */
+  readonly buffersBefore: number;
+}
+
+async function callPeer(faultCase: FaultCase): Promise<CallOutcome> {
+  const { timeoutMs = faultDefaults.timeoutMs, options } = faultCase;
   const peer = await faultCase.start();
-  const client = new PredictionClient(peer.target, { retry: false, timeoutMs, ...options });
+  try {
+    const called = await callOnce(new PredictionClient(peer.target, { retry: false, timeoutMs, ...options }), faultCase);
+    await eventually(() => peer.connections() === 0);
+    return { ...called, connectionsLeft: peer.connections() };
+  } finally {
+    await peer.close();
+  }
+}
+
+/** The call that counts, after those before it; the client is closed then. */
+async function callOnce(client: PredictionClient, faultCase: FaultCase): Promise<Omit<CallOutcome, "connectionsLeft">> {
+  const { callsBefore = 0, maxGrowthBytes = faultDefaults.maxGrowthBytes } = faultCase;
   try {
     for (let calls = 0; calls < callsBefore; calls++) await callOf(client, faultCase);
-    const memory = watchMemory();
+    const memory = watchMemory(maxGrowthBytes);
     const startedAt = performance.now();
     const settled = await callOf(client, faultCase).then(
       () => ({ name: "success", code: undefined, message: "", hint: undefined }),
       (error: unknown) => described(error),
     );
-    const elapsedMs = performance.now() - startedAt;
-    return { ...settled, elapsedMs, ...memory.stop() };
+    return { ...settled, elapsedMs: performance.now() - startedAt, ...memory.stop() };
   } finally {
     await client.close();
-    await peer.close();
   }
 }
 
@@ -135,6 +159,12 @@ export function faultDifferences(faultCase: FaultCase, outcome: FaultOutcome): s
   }
   if (outcome.heapGrowthBytes > maxGrowthBytes + heapSlackBytes) {
     differences.push(`expected at most ${maxGrowthBytes + heapSlackBytes} bytes more on the heap, got ${outcome.heapGrowthBytes}`);
+  }
+  if (outcome.connectionsLeft > 0) {
+    differences.push(`expected no connections a second after the client's close, got ${outcome.connectionsLeft}`);
+  }
+  if (outcome.keptBytes > keptSlackBytes) {
+    differences.push(`expected at most ${keptSlackBytes} bytes more in array buffers after close, got ${outcome.keptBytes}`);
   }
   if (outcome.handlesLeft !== "") differences.push(`expected no handles after close, got ${outcome.handlesLeft}`);
   for (const message of outcome.uncaught) differences.push(`expected nothing uncaught, got ${message}`);
@@ -183,12 +213,13 @@ function handlesLeft(before: Handles): string {
 
 const sampleMs = 50;
 
-/** The most bytes alive in array buffers and on the heap until `stop`, less those at the start. */
-function watchMemory(): { stop(): Pick<FaultOutcome, "growthBytes" | "heapGrowthBytes"> } {
+/** The most bytes alive in array buffers and on the heap until `stop`, less those at the start; with garbage while all is within bounds. */
+function watchMemory(maxGrowthBytes: number): { stop(): Pick<CallOutcome, "buffersBefore" | "growthBytes" | "heapGrowthBytes"> } {
   const before = livingBytes();
+  const allowed = { buffers: before.buffers + maxGrowthBytes, heap: before.heap + maxGrowthBytes + heapSlackBytes };
   const most = { ...before };
   const sample = () => {
-    const now = livingBytes();
+    const now = livingBytes(allowed);
     most.buffers = Math.max(most.buffers, now.buffers);
     most.heap = Math.max(most.heap, now.heap);
   };
@@ -197,19 +228,20 @@ function watchMemory(): { stop(): Pick<FaultOutcome, "growthBytes" | "heapGrowth
     stop() {
       clearInterval(timer);
       sample();
-      return { growthBytes: most.buffers - before.buffers, heapGrowthBytes: most.heap - before.heap };
+      return { buffersBefore: before.buffers, growthBytes: most.buffers - before.buffers, heapGrowthBytes: most.heap - before.heap };
     },
   };
 }
 
-function livingBytes() {
-  collectGarbage();
-  const { arrayBuffers, heapUsed } = process.memoryUsage();
-  return { buffers: arrayBuffers, heap: heapUsed };
+/** Bytes of array buffers beyond those before, once they are few or a second has passed: what a connection holds goes some turns after it. */
+async function settledGrowth(before: number): Promise<number> {
+  let growth = 0;
+  await eventually(() => {
+    growth = livingBytes({ buffers: before + keptSlackBytes, heap: Number.POSITIVE_INFINITY }).buffers - before;
+    return growth <= keptSlackBytes;
+  });
+  return growth;
 }
-
-setFlagsFromString("--expose-gc");
-const collectGarbage = runInNewContext("gc") as () => void;
 
 /** Rejections and exceptions that nobody catches until `stop`. */
 function collectUncaught() {

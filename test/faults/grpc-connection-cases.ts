@@ -19,7 +19,8 @@ import {
   windowUpdate,
 } from "./grpc-frames.js";
 import { goodResponse } from "./grpc-messages.js";
-import { type GrpcConnection, type GrpcStream, startNobody } from "./grpc-peer.js";
+import type { GrpcConnection, GrpcStream } from "./grpc-peer.js";
+import { startNobody } from "./socket-peer.js";
 
 const lost = rpcError("UNAVAILABLE", /./, /connection was lost|before they are up/);
 
@@ -36,7 +37,7 @@ const noBytes = Buffer.alloc(0);
 
 /** Cases about the way to an HTTP/2 connection. */
 const connecting: readonly FaultCase[] = [
-  { name: "is not there", start: startNobody, expected: rpcError("UNAVAILABLE", /ECONNREFUSED/, /nothing listens/) },
+  { name: "is not there", start: () => startNobody("grpc"), expected: rpcError("UNAVAILABLE", /ECONNREFUSED/, /nothing listens/) },
   onConnection("accepts and stays silent", () => undefined, timedOut, soon),
   onConnection("closes at once", ({ socket }) => void socket.end(), lost),
   onConnection("resets at once", (connection) => connection.reset(), lost),

@@ -1,5 +1,5 @@
 /** A gRPC server made of a socket and a script: it says what the script says, when the script says it. */
-import { type AddressInfo, createServer, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import type { FaultPeer } from "./fault-case.js";
 import {
   dataFrames,
@@ -15,6 +15,7 @@ import {
   settings,
   settingsAck,
 } from "./grpc-frames.js";
+import { startSocketPeer } from "./socket-peer.js";
 
 /** A frame that the client sent. */
 interface ReceivedFrame {
@@ -193,30 +194,6 @@ export class GrpcStream {
 export type ConnectionScript = (connection: GrpcConnection) => void | Promise<void>;
 
 /** Start a peer that runs a script for each connection. */
-export async function startGrpcPeer(script: ConnectionScript): Promise<FaultPeer> {
-  const sockets = new Set<Socket>();
-  const server = createServer((socket) => {
-    sockets.add(socket);
-    // Resets are what this is about.
-    socket.on("error", () => undefined).once("close", () => sockets.delete(socket));
-    void script(new GrpcConnection(socket));
-  });
-  await new Promise<void>((resolve) => {
-    server.listen(0, "127.0.0.1", resolve);
-  });
-  return {
-    target: `grpc://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        for (const socket of sockets) socket.destroy();
-      }),
-  };
-}
-
-/** A port where nobody listens. */
-export async function startNobody(): Promise<FaultPeer> {
-  const peer = await startGrpcPeer(() => undefined);
-  await peer.close();
-  return { target: peer.target, close: async () => undefined };
+export function startGrpcPeer(script: ConnectionScript): Promise<FaultPeer> {
+  return startSocketPeer("grpc", (socket) => void script(new GrpcConnection(socket)));
 }

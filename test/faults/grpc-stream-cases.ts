@@ -202,7 +202,7 @@ const compressing: readonly FaultCase[] = [
     (stream) => stream.headers({ "grpc-encoding": "gzip" }).message(gzipBomb(), { isCompressed: true }).trailers(),
     rpcError("RESOURCE_EXHAUSTED", /./, /maxResponseBytes/),
     {
-      timeoutMs: 5000,
+      timeoutMs: 20_000,
       options: { maxResponseBytes: 4 * mebibyte },
       maxGrowthBytes: 12 * mebibyte,
     },
@@ -215,7 +215,7 @@ const compressing: readonly FaultCase[] = [
         .message(gzipSync(Buffer.alloc(16 * mebibyte)), { isCompressed: true })
         .trailers(),
     rpcError("INTERNAL"),
-    { timeoutMs: 5000, maxGrowthBytes: 40 * mebibyte },
+    { timeoutMs: 20_000, maxGrowthBytes: 40 * mebibyte },
   ),
 ];
 

@@ -8,7 +8,7 @@ import { restMetadataCases } from "./rest-metadata-cases.js";
 
 /** Short where time runs out, so that the suite does not take long; long elsewhere, so that a busy machine does not make it run out. */
 function deadlineOf({ expected }: FaultCase): number {
-  return expected === late ? 500 : 10_000;
+  return expected === late ? 300 : 10_000;
 }
 
 /** Faults over HTTP/1. */

@@ -14,9 +14,9 @@ import {
   resetsAfter,
   sends,
   sendsJson,
-  startRefusingPeer,
   startRestPeer,
 } from "./rest-peer.js";
+import { startNobody } from "./socket-peer.js";
 
 const good = sendsJson('{"outputs": [2.5, 3, 4.5]}');
 const goodBytes = rawResponse({ body: '{"outputs": [2.5, 3, 4.5]}' });
@@ -44,7 +44,7 @@ const oncePerPeer = (failing: RawAnswer): RawAnswer =>
 
 const neverAccepts: FaultCase = {
   name: "refuses connections",
-  start: startRefusingPeer,
+  start: () => startNobody("http"),
   expected: { name: "RpcError", code: "UNAVAILABLE", text: /ECONNREFUSED/, hint: /nothing listens there/ },
 };
 

@@ -1,6 +1,7 @@
 /** Raw HTTP/1 peers: text written by hand on a socket, so that every stage of an exchange can be broken. */
-import { type AddressInfo, createServer, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import type { FaultPeer } from "./fault-case.js";
+import { startSocketPeer } from "./socket-peer.js";
 
 /** A request as it came, without its body. */
 export interface RawRequest {
@@ -24,38 +25,17 @@ export interface RestScript {
 }
 
 /** Start a peer on a free port of the loopback interface. */
-export async function startRestPeer(script: RestScript): Promise<FaultPeer> {
-  const sockets = new Set<Socket>();
+export function startRestPeer(script: RestScript): Promise<FaultPeer> {
+  return startSocketPeer("http", restConnection(script));
+}
+
+/** What runs a script for each connection. */
+export function restConnection(script: RestScript): SocketScript {
   const counter = { requests: 0 };
-  const server = createServer((socket) => {
-    sockets.add(socket);
-    // Clients that give up reset the connection.
-    socket.on("error", () => undefined).once("close", () => sockets.delete(socket));
+  return (socket) => {
     script.connected?.(socket);
     if (!socket.destroyed) readRequests(socket, script, counter);
-  });
-  await new Promise<void>((resolve) => {
-    server.listen(0, "127.0.0.1", resolve);
-  });
-  return {
-    target: targetOf((server.address() as AddressInfo).port),
-    close: () =>
-      new Promise<void>((resolve) => {
-        server.close(() => resolve());
-        for (const socket of sockets) socket.destroy();
-      }),
   };
-}
-
-/** A port that was free a moment ago: nothing listens there. */
-export async function startRefusingPeer(): Promise<FaultPeer> {
-  const peer = await startRestPeer({});
-  await peer.close();
-  return { target: peer.target, close: async () => undefined };
-}
-
-function targetOf(port: number): string {
-  return `http://127.0.0.1:${port}`;
 }
 
 function readRequests(socket: Socket, { headCame, answer }: RestScript, counter: { requests: number }): void {
@@ -85,6 +65,9 @@ function headOf(bytes: Buffer): { method: string; path: string; endOfBody: numbe
   const bodyBytes = Number(/\r\ncontent-length: (\d+)/i.exec(head)?.[1] ?? 0);
   return { method, path, endOfBody: end + 4 + bodyBytes };
 }
+
+/** Does something on a connection, whatever was asked: an answer, too. */
+export type SocketScript = (socket: Socket) => void;
 
 /** A body: text, or bytes as they are. */
 export type RawBody = string | Uint8Array;
@@ -117,17 +100,17 @@ export function sendsJson(body: RawBody): RawAnswer {
 }
 
 /** Bytes as they are, be they HTTP or not. */
-export function sendsRaw(bytes: RawBody): RawAnswer {
+export function sendsRaw(bytes: RawBody): SocketScript {
   return (socket) => void socket.write(bytes);
 }
 
 /** Bytes as they are, and the end of the connection right behind them. */
-export function endsWith(bytes: RawBody): RawAnswer {
+export function endsWith(bytes: RawBody): SocketScript {
   return (socket) => void socket.end(bytes);
 }
 
 /** Bytes as they are; once they are on their way the connection is reset. */
-export function resetsAfter(bytes: RawBody): RawAnswer {
+export function resetsAfter(bytes: RawBody): SocketScript {
   return (socket) => void socket.write(bytes, () => setImmediate(() => reset(socket)));
 }
 
@@ -138,7 +121,7 @@ export function reset(socket: Socket): void {
 }
 
 /** Some bytes, and then the same bytes again and again, as fast as the client takes them. */
-export function pours(start: RawBody, again: RawBody): RawAnswer {
+export function pours(start: RawBody, again: RawBody): SocketScript {
   return (socket) => {
     const pour = (): void => {
       // The other side stops reading when it has had enough; what it does not take is not made.
