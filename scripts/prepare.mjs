@@ -3,7 +3,7 @@
  * missing or older than its sources. Plain Node, because it runs before anything is installed.
  */
 import { spawnSync } from "node:child_process";
-import { existsSync, readdirSync, statSync } from "node:fs";
+import { existsSync, lstatSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -17,7 +17,8 @@ if (major < required[0] || (major === required[0] && minor < required[1])) {
 }
 
 const installed = join(root, "node_modules", ".package-lock.json");
-if (changedAt(installed) < changedAt(join(root, "package-lock.json"))) npm("ci");
+// A link leads to what belongs to another checkout, which `npm ci` would empty.
+if (!isLink(join(root, "node_modules")) && changedAt(installed) < changedAt(join(root, "package-lock.json"))) npm("ci");
 
 const sources = Math.max(
   ...["src", "gen", "package.json", "tsconfig.json", "tsconfig.build.json", "scripts/build.mjs"].map((path) => newestIn(join(root, path))),
@@ -27,6 +28,11 @@ if (changedAt(join(root, "dist", "index.js")) < sources) npm("run", "build");
 /** @param {string} path @returns {number} Time of last change in ms; 0 when it does not exist. */
 function changedAt(path) {
   return existsSync(path) ? statSync(path).mtimeMs : 0;
+}
+
+/** @param {string} path */
+function isLink(path) {
+  return lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true;
 }
 
 /** @param {string} path @returns {number} Time of the newest file at or below a path. */

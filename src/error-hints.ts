@@ -425,6 +425,13 @@ export const knownFailures: readonly KnownFailure[] = [
     hint: "the port closed the connection instead of answering in TLS: it does not speak it (use grpc:// or http://), refuses the client certificate, or belongs to a proxy whose server still loads",
   },
   {
+    texts: ["...SSL routines"],
+    code: "UNAVAILABLE",
+    retryable: "once",
+    connection: true,
+    hint: "TLS with the server failed: it broke off for a reason of its own, or what came is not TLS; the text says what OpenSSL saw",
+  },
+  {
     texts: [
       "HTTP 400 with an HTML page<start>The plain HTTP request was sent to HTTPS port",
       "HTTP 400 with an unknown body: Client sent an HTTP request to an HTTPS server",

@@ -108,19 +108,27 @@ const losses: readonly Script<SecureScript>[] = [
   ["resets", (_socket, below) => reset(below), lost],
 ];
 
-/** The connection is of no use, whatever it is called. */
-const damaged = rpcError(["UNAVAILABLE", "INTERNAL"], /SSL routines/);
+/** The connection is of no use any more. */
+const damaged = { grpcs: unavailable(/a TLS record was damaged/, /connection was lost/), https: unavailable(/SSL routines/) };
 
 /** Records in the middle of a response that nobody with the keys has sent. */
-const forgeries: readonly Script<SecureScript>[] = [
-  ["sends garbage instead of a record", (_socket, below) => void below.write(garbage), damaged],
-  ["sends an alert in clear text", (_socket, below) => void below.write(alert("fatal", "internalError")), damaged],
+const forgeries: readonly (readonly [string, SecureScript])[] = [
+  ["sends garbage instead of a record", (_socket, below) => void below.write(garbage)],
+  ["sends an alert in clear text", (_socket, below) => void below.write(alert("fatal", "internalError"))],
   [
     "sends a record with other keys",
     (_socket, below) => void below.write(record(recordTypes.applicationData, new Array<number>(64).fill(7))),
-    damaged,
   ],
 ];
+
+/** A peer of which only the later connections get an answer. */
+function startSilentOnce(scheme: TlsScheme): Promise<FaultPeer> {
+  let connections = 0;
+  return startTlsPeer(scheme, (socket, below) => {
+    connections++;
+    if (connections > 1) answering[scheme](socket, below);
+  });
+}
 
 /** The cases that both transports have. */
 function commonCases(scheme: TlsScheme): FaultCase[] {
@@ -132,7 +140,10 @@ function commonCases(scheme: TlsScheme): FaultCase[] {
     ...handshakes.map(([name, options, expected]) => tlsCase(name, () => startTlsPeer(scheme, answering[scheme], options), expected)),
     ...losses.map(([name, script, expected]) => tlsCase(`finishes TLS and ${name}`, () => startTlsPeer(scheme, script), expected)),
     ...losses.map((loss) => halfwayCase(scheme, loss)),
-    ...forgeries.map((forgery) => halfwayCase(scheme, forgery)),
+    ...forgeries.map(([name, then]) => halfwayCase(scheme, [name, then, damaged[scheme]])),
+    tlsCase("stays silent on the first connection, with retries", () => startSilentOnce(scheme), succeeds, {
+      retry: { attemptTimeoutMs: timeoutMs },
+    }),
     tlsCase("agrees on no protocol, and answers", () => startTlsPeer(scheme, answering[scheme], { ALPNProtocols: [] }), succeeds),
   ];
 }
@@ -191,19 +202,9 @@ function withoutLength(name: string, body: string, expected: FaultExpectation): 
   return tlsCase(name, () => startTlsPeer("https", script), expected);
 }
 
-/** A peer of which only the later connections get an answer. */
-function startSilentOnce(): Promise<FaultPeer> {
-  let connections = 0;
-  return startTlsPeer("https", (socket, below) => {
-    connections++;
-    if (connections > 1) answering.https(socket, below);
-  });
-}
-
 /** Faults over REST with TLS. */
 export const restTlsCases: readonly FaultCase[] = [
   ...commonCases("https"),
   withoutLength("closes without close_notify behind a whole body without a length", '{"outputs": [2.5]}', succeeds),
   withoutLength("closes without close_notify in the middle of a body without a length", '{"outputs": [2.', unexpected(/number/)),
-  tlsCase("stays silent on the first connection, with retries", startSilentOnce, succeeds, { retry: { attemptTimeoutMs: timeoutMs } }),
 ];

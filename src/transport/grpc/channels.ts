@@ -22,8 +22,12 @@ export interface Channels {
    * @throws ServingError if the TLS credentials cannot be used.
    */
   forCall(): UnaryChannel;
-  /** A connected channel on which a call found no answer in time, nor any other call: later calls get another one. */
-  doubt(channel: UnaryChannel): void;
+  /**
+   * A call found no answer in time: later calls get another channel, if no other call did on this one.
+   *
+   * @param wasConnected - Whether it was sent on a connection; one that waited for that says something only of a peer that stays silent.
+   */
+  doubt(channel: UnaryChannel, wasConnected: boolean): void;
   /** Cancel all calls and end all connections. */
   close(): void;
 }
@@ -86,8 +90,9 @@ export function createChannels({ target, host, options }: ChannelSettings, tls: 
       if (tls === undefined || channel.connection.getConnectivityState(false) === connectivityState.READY) return channel;
       return renewed();
     },
-    doubt(channel) {
+    doubt(channel, wasConnected) {
       if (current?.channel !== channel || performance.now() - channel.heardAt < minSilenceMs) return;
+      if (!wasConnected && open.get(channel)?.hasSilentPeer(minSilenceMs) !== true) return;
       current = undefined;
       retire(channel);
     },

@@ -10,10 +10,16 @@ const silenceTimeoutMs = 20_000;
 type SecureConnector = ReturnType<ChannelCredentials["_createSecureConnector"]>;
 
 /** A connection on its way to HTTP/2. */
-interface Attempt {
+interface Connection {
   readonly socket: Socket;
-  /** Whether the peer has begun to speak HTTP/2; as far as it may, since it begins with its settings. */
-  hasAnswered(): boolean;
+  /** Whether the TLS handshake is still to be finished. */
+  isShakingHands: boolean;
+  /** What the peer's next words are awaited on: the socket, or what TLS makes of it, which counts what was decrypted. */
+  listened: Socket;
+  /** Bytes that had come there before; from a proxy there are some. */
+  bytesBefore: number;
+  /** Since when. */
+  since: number;
 }
 
 /**
@@ -26,7 +32,7 @@ export class Connections extends ChannelCredentials {
   readonly #tls: TlsCredentials | undefined;
   /** What a certificate has to be for, unless the credentials say otherwise. */
   readonly #host: string;
-  readonly #attempts = new Set<Attempt>();
+  readonly #open = new Set<Connection>();
   #abandoned = false;
 
   constructor(host: string, tls: TlsCredentials | undefined) {
@@ -35,10 +41,20 @@ export class Connections extends ChannelCredentials {
     this.#tls = tls;
   }
 
-  /** End the connections whose peers have not answered, and those that are made from now on. */
+  /** Whether a peer has accepted a connection, or finished the TLS handshake, some time ago and not sent a single byte since. */
+  hasSilentPeer(silenceMs: number): boolean {
+    const latest = performance.now() - silenceMs;
+    return [...this.#open].some((connection) => connection.since <= latest && isSilent(connection));
+  }
+
+  /** End all connections, and those that are made from now on; for a channel that has been closed. */
   abandon(): void {
     this.#abandoned = true;
-    for (const attempt of this.#attempts) endUnanswered(attempt);
+    for (const connection of this.#open) {
+      endUnanswered(connection);
+      // The channel ends those that speak HTTP/2, but not where a peer has broken its rules. First goes what the channel still has to say.
+      setImmediate(() => connection.socket.destroySoon());
+    }
   }
 
   _isSecure(): boolean {
@@ -59,29 +75,32 @@ export class Connections extends ChannelCredentials {
       socket.destroy();
       throw new Error("the channel is closed");
     }
-    const before = socket.bytesRead;
-    let hasAnswered = () => socket.bytesRead > before;
-    this.#track({ socket, hasAnswered: () => hasAnswered() });
+    const isShakingHands = this.#tls !== undefined;
+    const connection = { socket, isShakingHands, listened: socket, bytesBefore: socket.bytesRead, since: performance.now() };
+    this.#track(connection);
     if (this.#tls === undefined) return { socket, secure: false };
-    hasAnswered = () => false;
     const secured = await shakeHands(socket, this.#host, this.#tls);
-    // Counts what was decrypted.
-    hasAnswered = () => secured.bytesRead > 0;
+    Object.assign(connection, { isShakingHands: false, listened: secured, bytesBefore: 0, since: performance.now() });
     return { socket: secured, secure: true };
   }
 
-  #track(attempt: Attempt): void {
-    this.#attempts.add(attempt);
-    const timer = setTimeout(() => endUnanswered(attempt), silenceTimeoutMs).unref();
-    attempt.socket.once("close", () => {
+  #track(connection: Connection): void {
+    this.#open.add(connection);
+    const timer = setTimeout(() => endUnanswered(connection), silenceTimeoutMs).unref();
+    connection.socket.once("close", () => {
       clearTimeout(timer);
-      this.#attempts.delete(attempt);
+      this.#open.delete(connection);
     });
   }
 }
 
-function endUnanswered({ socket, hasAnswered }: Attempt): void {
-  if (!hasAnswered()) socket.destroy();
+/** Whether the peer has said nothing; a server that speaks HTTP/2 begins with its settings. */
+function isSilent({ listened, bytesBefore }: Connection): boolean {
+  return listened.bytesRead === bytesBefore;
+}
+
+function endUnanswered(connection: Connection): void {
+  if (connection.isShakingHands || isSilent(connection)) connection.socket.destroy();
 }
 
 /** TLS on a connection, with what the credentials hold at this time. */

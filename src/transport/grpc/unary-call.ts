@@ -70,7 +70,7 @@ function sent<Result>(
       cancel,
       expire() {
         reject(deadlineExceeded(context, passedBeforeAnswer));
-        if (channel.heardAt === heardAt) channels.doubt(channel);
+        if (channel.heardAt === heardAt) channels.doubt(channel, true);
         cancel();
       },
     };
@@ -92,13 +92,14 @@ function sent<Result>(
           response = message;
         },
         onReceiveStatus(result) {
-          if (!isCancelled) channel.heardAt = performance.now();
+          if (!isConnected && !hasHeaders && result.code === status.DEADLINE_EXCEEDED) channels.doubt(channel, false);
+          else if (!isCancelled) channel.heardAt = performance.now();
           running.delete(underWay);
           release?.();
           try {
             if (lazy?.failure !== undefined) throw requestError(lazy.failure, context);
-            if (!hasHeaders && isCutOff(result))
-              throw localRpcError("UNAVAILABLE", `Connection dropped: ${result.details}`, context, result);
+            const loss = lossIn(result, hasHeaders);
+            if (loss !== undefined) throw localRpcError("UNAVAILABLE", `Connection dropped: ${loss}`, context, result);
             resolve(resultOf(result, response, decode, context));
           } catch (error) {
             reject(error);
@@ -139,9 +140,12 @@ function requestError(error: unknown, context: GrpcCallContext): unknown {
   return isServingError(error, "TensorError") ? tensorErrorOf(context, error) : error;
 }
 
-/** Whether a call ended without a word, as do those that a server of Node.js cuts off together with their connection. */
-function isCutOff({ code, details }: StatusObject): boolean {
-  return code === status.INTERNAL && details.startsWith("Received RST_STREAM with code 0");
+/** What to call the loss of a connection that grpc-js does not report as one. */
+function lossIn({ code, details }: StatusObject, hasHeaders: boolean): string | undefined {
+  if (code !== status.INTERNAL) return undefined;
+  // The end of calls that a server of Node.js cuts off together with their connection.
+  if (!hasHeaders && details.startsWith("Received RST_STREAM with code 0")) return details;
+  return details.startsWith("Received RST_STREAM") && details.includes("SSL routines") ? "a TLS record was damaged on its way" : undefined;
 }
 
 /** What a finished call answered, or its error. */

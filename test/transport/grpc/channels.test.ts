@@ -90,12 +90,12 @@ describe("createChannels", () => {
     const first = channels.forCall();
     const call = { ...endless };
     first.running.add(call);
-    channels.doubt(first);
+    channels.doubt(first, true);
     expect(channels.forCall()).toBe(first);
     first.heardAt -= 1000;
-    channels.doubt(first);
+    channels.doubt(first, true);
     const second = channels.forCall();
-    channels.doubt(first);
+    channels.doubt(first, true);
     expect([channels.forCall() === second, second === first, stateOf(first)]).toEqual([true, false, connectivityState.IDLE]);
     first.running.delete(call);
     expect([stateOf(first), stateOf(second)]).toEqual([connectivityState.SHUTDOWN, connectivityState.IDLE]);
