@@ -1,6 +1,6 @@
 /** Request metadata in our words -> grpc-js. */
-import { isUint8Array } from "node:util/types";
 import { Metadata } from "@grpc/grpc-js";
+import { isBytes } from "../../tensor/values.js";
 import type { CallMetadata } from "../transport.js";
 
 /** The gRPC specification keeps these for itself ("Custom-Metadata" in PROTOCOL-HTTP2.md); grpc-js would send them. */
@@ -25,12 +25,12 @@ export function metadataToGrpc(metadata: CallMetadata): Metadata {
 
 function addItem(result: Metadata, key: string, item: unknown): void {
   const binary = key.toLowerCase().endsWith("-bin");
-  if (binary ? !isUint8Array(item) : typeof item !== "string") {
-    const got = isUint8Array(item) ? "a Uint8Array" : item === null ? "null" : `a ${typeof item}`;
+  if (binary ? !isBytes(item) : typeof item !== "string") {
+    const got = isBytes(item) ? "a Uint8Array" : item === null ? "null" : `a ${typeof item}`;
     throw new TypeError(`metadata "${key}": expected ${binary ? "a Uint8Array, as the key ends in -bin" : "a string"}, got ${got}`);
   }
   try {
-    result.add(key, isUint8Array(item) ? Buffer.from(item) : (item as string));
+    result.add(key, isBytes(item) ? Buffer.from(item) : (item as string));
   } catch {
     // Not grpc-js's own error: it repeats the value, which may be a token.
     const what = legalKey.test(key) ? "a value of printable ASCII characters" : "a key of letters, digits, -, _ and .";

@@ -4,7 +4,6 @@
  * grpc-js 1.14 asks an outgoing message only for `length` and `copy(target, at)`, but promises to nobody that it does: a check at the
  * second message shows whether it still holds, and messages become real Buffers until then, and where it does not.
  */
-import { createRequire } from "node:module";
 
 /** A message that knows its size and writes itself anywhere. */
 export interface LazyMessage {
@@ -58,7 +57,7 @@ interface FramingModule {
 /** Whether grpc-js frames a lazy message to the same bytes as a Buffer, and asks it for nothing else. */
 async function acceptsLazyMessages(): Promise<boolean> {
   try {
-    const load = createRequire(import.meta.url);
+    const load = process.getBuiltinModule("node:module").createRequire(import.meta.url);
     const { CompressionFilterFactory } = load("@grpc/grpc-js/build/src/compression-filter.js") as FramingModule;
     const frame = async (message: unknown) => {
       const filter = new CompressionFilterFactory(undefined, {}).createFilter();
