@@ -121,7 +121,21 @@ function pemFrom(name: keyof typeof labels, source: PemSource | undefined): stri
   if (!isWhole || !text.includes(`${labels[name]}-----`)) {
     throw unusable(`${placeOf(name, source)}: expected PEM with a ${labels[name]}, got none or a part of it`);
   }
+  if (name === "ca") for (const certificate of certificatesIn(text)) assertCertificate(certificate, placeOf(name, source));
   return text;
+}
+
+function certificatesIn(pem: string): string[] {
+  return pem.match(/-----BEGIN (?:TRUSTED )?CERTIFICATE-----[^-]*-----END (?:TRUSTED )?CERTIFICATE-----/g) ?? [];
+}
+
+/** Node passes over authorities' certificates that it cannot read, and then trusts fewer or none. */
+function assertCertificate(pem: string, place: string): void {
+  try {
+    new (process.getBuiltinModule("node:crypto").X509Certificate)(pem);
+  } catch (cause) {
+    throw unusable(`${place}: expected PEM with certificates, got one that cannot be read: ${(cause as Error).message}`, cause);
+  }
 }
 
 function textOf(source: PemSource | undefined): string {

@@ -445,10 +445,16 @@ describe("createTlsCredentials", () => {
     for (let times = 0; times < 3; times++) expect(credentials.context()).toBe(first);
     rmSync(paths.cert);
     expect(credentials.context()).toBe(first);
+    replace(paths.cert, certificates.client.cert);
+    replace(paths.ca, certificates.ca.cert.replace(/\n[A-Za-z0-9+/]{64}\n/, "\nMIIno\n"));
+    expect(credentials.context()).toBe(first);
     await setImmediate();
     expect(warnings).toEqual([
       expect.stringMatching(/^the TLS credentials cannot be used: tls\.cert .*expected PEM.*; new connections use what was read before$/),
       expect.stringMatching(/^the TLS credentials cannot be used: tls\.cert .*ENOENT.*; new connections use what was read before$/),
+      expect.stringMatching(
+        /^the TLS credentials cannot be used: tls\.ca .*expected PEM with certificates, got one that cannot be read: .*before$/,
+      ),
     ]);
   });
 });

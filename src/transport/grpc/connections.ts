@@ -4,8 +4,16 @@ import type { TLSSocket } from "node:tls";
 import { ChannelCredentials, credentials } from "@grpc/grpc-js";
 import type { TlsCredentials } from "../tls.js";
 
-/** When a connection whose peer has said nothing is given up, in milliseconds; REST waits as long. */
-const silenceTimeoutMs = 20_000;
+/** How long connections are waited for. */
+export interface ConnectionLimits {
+  /** When a connection whose peer has said nothing is given up, in milliseconds. */
+  readonly silenceMs: number;
+  /** How long a closed channel may take to send what it still has to say, in milliseconds. */
+  readonly lastWordsMs: number;
+}
+
+/** Attempts to connect over REST are given up after the same time. */
+const connectionLimits: ConnectionLimits = Object.freeze({ silenceMs: 20_000, lastWordsMs: 500 });
 
 type SecureConnector = ReturnType<ChannelCredentials["_createSecureConnector"]>;
 
@@ -33,12 +41,14 @@ export class Connections extends ChannelCredentials {
   /** What a certificate has to be for, unless the credentials say otherwise. */
   readonly #host: string;
   readonly #open = new Set<Connection>();
+  readonly #limits: ConnectionLimits;
   #abandoned = false;
 
-  constructor(host: string, tls: TlsCredentials | undefined) {
+  constructor(host: string, tls: TlsCredentials | undefined, limits = connectionLimits) {
     super();
     this.#host = host;
     this.#tls = tls;
+    this.#limits = limits;
   }
 
   /** Whether a peer has accepted a connection, or finished the TLS handshake, some time ago and not sent a single byte since. */
@@ -52,8 +62,10 @@ export class Connections extends ChannelCredentials {
     this.#abandoned = true;
     for (const connection of this.#open) {
       endUnanswered(connection);
-      // The channel ends those that speak HTTP/2, but not where a peer has broken its rules. First goes what the channel still has to say.
+      // The channel ends those that speak HTTP/2, but not where a peer has broken its rules. First goes what the channel still has to say;
+      // a peer that has stopped reading does not let it go.
       setImmediate(() => connection.socket.destroySoon());
+      setTimeout(() => connection.socket.destroy(), this.#limits.lastWordsMs).unref();
     }
   }
 
@@ -86,7 +98,7 @@ export class Connections extends ChannelCredentials {
 
   #track(connection: Connection): void {
     this.#open.add(connection);
-    const timer = setTimeout(() => endUnanswered(connection), silenceTimeoutMs).unref();
+    const timer = setTimeout(() => endUnanswered(connection), this.#limits.silenceMs).unref();
     connection.socket.once("close", () => {
       clearTimeout(timer);
       this.#open.delete(connection);
@@ -114,7 +126,8 @@ function shakeHands(socket: Socket, host: string, tls: TlsCredentials): Promise<
   const settings = { socket, host: name, servername, secureContext: tls.context(), rejectUnauthorized, ALPNProtocols: ["h2"] };
   return new Promise((resolve, reject) => {
     const secured = connect(settings, () => resolve(secured));
-    // Stays: after the handshake grpc-js hears of the connection's end, where this is nobody's error.
+    // Both stay: after the handshake grpc-js hears of the connection's end, where this is nobody's error.
     secured.on("error", reject);
+    secured.on("close", () => reject(new Error("the connection ended before the TLS handshake did")));
   });
 }
