@@ -48,14 +48,18 @@ export interface ModelPredictManyOptions<OnError extends "throw" | "yield" = "th
   extends PredictManyOptions<OnError>,
     SignatureChoice {}
 
+/** A predict call of a {@link ModelClient}. */
+interface ModelPredictCall extends PredictOptions {
+  /** Whether the signature is always looked up, and inputs are held against it; without, as little as the transport allows. */
+  readonly check: boolean;
+  /** What the signature has to be, for those who look it up. */
+  readonly definition: SignatureDefinition | undefined;
+  readonly batching: BatchingOptions | undefined;
+}
+
 /** What a {@link ModelClient} needs of the client that made it. */
 export interface ModelCalls {
-  /** With `check` the signature is always looked up and inputs are held against it; without, as little as the transport allows. */
-  predict(
-    model: ModelSpec,
-    inputs: PredictInputs,
-    options: PredictOptions & { readonly check: boolean; readonly batching?: BatchingOptions | undefined },
-  ): Promise<PredictResult>;
+  predict(model: ModelSpec, inputs: PredictInputs, options: ModelPredictCall): Promise<PredictResult>;
   classify(model: ModelSpec, examples: readonly ExampleLike[], options: ExampleOptions): Promise<ClassifyResult>;
   regress(model: ModelSpec, examples: readonly ExampleLike[], options: ExampleOptions): Promise<RegressResult>;
   getModelMetadata(model: ModelSpec, options?: CallOptions): Promise<ModelMetadata>;
@@ -122,9 +126,10 @@ export class ModelClient {
     options: PredictOptions,
     batching: BatchingOptions | undefined,
   ): Promise<PredictResult> {
-    const defined = this.#definition !== undefined && this.#check ? signatureIn(this.#definition, spec) : undefined;
-    const result = await this.#calls.predict(spec, inputs, { ...options, check: this.#check, batching });
-    if (defined !== undefined) assertOutputsAsDefined(defined, result, options.outputFilter ?? [], spec);
+    const definition = this.#definition !== undefined && this.#check ? signatureIn(this.#definition, spec) : undefined;
+    const result = await this.#calls.predict(spec, inputs, { ...options, check: this.#check, definition, batching });
+    // The signature was compared before, but a new version may have taken over between.
+    if (definition !== undefined) assertOutputsAsDefined(definition, result, options.outputFilter ?? [], spec);
     return result;
   }
 

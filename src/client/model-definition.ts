@@ -59,6 +59,11 @@ export function defineModel<const M extends ModelDefinition>(definition: M): M {
   return definition;
 }
 
+/** The method name of a signature. */
+export function methodNameOf({ methodName = "tensorflow/serving/predict" }: SignatureDefinition): string {
+  return methodName;
+}
+
 /** Whether what stands for a model is a definition rather than a name or spec. */
 export function isModelDefinition(model: string | ModelSpec | ModelDefinition): model is ModelDefinition {
   return typeof model === "object" && model !== null && Object.hasOwn(model, "signatures");

@@ -245,8 +245,8 @@ export class PredictionClient {
   model(model: ModelLike | ModelDefinition, options: ModelOptions = {}): unknown {
     assertOptions(options);
     const calls: ModelCalls = {
-      predict: (spec, inputs, { check, batching = this.#settings.batching, ...more }) =>
-        this.#predict(spec, inputs, more, { check, lookUp: check, batching }),
+      predict: (spec, inputs, { check, definition, batching = this.#settings.batching, ...more }) =>
+        this.#predict(spec, inputs, more, { check, lookUp: check, definition, batching }),
       classify: (spec, examples, more) => this.classify(spec, examples, more),
       regress: (spec, examples, more) => this.regress(spec, examples, more),
       getModelMetadata: (spec, more) => this.getModelMetadata(spec, more),
@@ -268,8 +268,7 @@ export class PredictionClient {
 
   /**
    * Refuse new calls, wait for running ones, free everything. May be called again, also to force what began without.
-   * One thing stays: a gRPC connection to a peer that accepts TCP but never speaks HTTP/2, until the peer ends it; it does not keep the
-   * process alive.
+   * One thing stays: an attempt of gRPC to reach a host that does not even refuse, until the system gives up.
    *
    * @param options - `force` ends running calls with code `CANCELLED` instead of waiting for them.
    */

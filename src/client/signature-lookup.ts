@@ -4,7 +4,9 @@ import { inputsFor, inputsWithoutSignature, type PredictInputs, tensorsOnly } fr
 import type { Signature } from "../signature.js";
 import type { BatchingOptions, PredictResult, TensorMap, Transport } from "../transport/transport.js";
 import type { Calls, ModelCall } from "./calls.js";
+import { assertAsDefined } from "./definition-drift.js";
 import { describeChange, describeDifference, errorOfCall, errorOfLookUp, signatureOf } from "./hints.js";
+import type { SignatureDefinition } from "./model-definition.js";
 import type { ClientSettings, PredictOptions } from "./options.js";
 import { type CachedMetadata, SignatureCache } from "./signature-cache.js";
 
@@ -26,6 +28,8 @@ export interface Checking {
   readonly check: boolean;
   /** Fetch the signature also where the call could do without. */
   readonly lookUp: boolean;
+  /** What the signature has to be where it is looked up. @defaultValue anything */
+  readonly definition?: SignatureDefinition | undefined;
 }
 
 /** The signatures of one transport's models. */
@@ -57,15 +61,15 @@ export class SignatureLookup {
   }
 
   /** What to send for these inputs by the signature, which is looked up where it is not known. */
-  async prepare(call: ModelCall, inputs: PredictInputs, { check, lookUp }: Checking): Promise<Prepared> {
+  async prepare(call: ModelCall, inputs: PredictInputs, checking: Checking): Promise<Prepared> {
     const known = this.#cache.peek(call.spec);
     const tensors = tensorsOnly(inputs);
-    if (known === undefined && tensors !== undefined && !lookUp && this.#transport.needsSignature !== true) {
-      return (await this.#preparedForSharing(call, inputs, check)) ?? { tensors };
+    if (known === undefined && tensors !== undefined && !checking.lookUp && this.#transport.needsSignature !== true) {
+      return (await this.#preparedForSharing(call, inputs, checking)) ?? { tensors };
     }
     const entry = known ?? (await this.#lookUp(call));
     try {
-      const prepared = fitted(call, entry, inputs, check);
+      const prepared = fitted(call, entry, inputs, checking);
       if (prepared !== undefined) return prepared;
     } catch (error) {
       if (!isServingError(error, "SignatureError") || entry.startedAt >= call.startedAt) throw error;
@@ -73,11 +77,11 @@ export class SignatureLookup {
     // Known from an earlier call, and does not fit: the model may have changed since.
     this.#cache.drop(call.spec);
     const fresh = await this.#lookUp(call, call.startedAt);
-    return fitted(call, fresh, inputs, check) ?? { tensors: inputsWithoutSignature(inputs, formatCall(call.method, call.spec)) };
+    return fitted(call, fresh, inputs, checking) ?? { tensors: inputsWithoutSignature(inputs, formatCall(call.method, call.spec)) };
   }
 
   /** What to send for tensors that only sharing a request needs a signature for; `undefined` where the server does not tell it. */
-  async #preparedForSharing(call: ModelCall, inputs: PredictInputs, check: boolean): Promise<Prepared | undefined> {
+  async #preparedForSharing(call: ModelCall, inputs: PredictInputs, checking: Checking): Promise<Prepared | undefined> {
     let entry: CachedMetadata;
     try {
       entry = await this.#lookUp(call);
@@ -86,7 +90,7 @@ export class SignatureLookup {
       if (isServingError(error) && (error.code === "UNIMPLEMENTED" || error.code === "INTERNAL")) this.#tellsNoSignatures = true;
       return undefined;
     }
-    return fitted(call, entry, inputs, check);
+    return fitted(call, entry, inputs, checking);
   }
 
   /** Over gRPC every answer tells its version, so that a new one shows at once. */
@@ -141,8 +145,10 @@ export class SignatureLookup {
 }
 
 /** The inputs as one signature wants them; `undefined` if the model has no signature of the name. */
-function fitted(call: ModelCall, entry: CachedMetadata, inputs: PredictInputs, check: boolean): Prepared | undefined {
-  const signature = signatureOf(entry.metadata, call.spec);
+function fitted(call: ModelCall, { metadata }: CachedMetadata, inputs: PredictInputs, checking: Checking): Prepared | undefined {
+  const { check, definition } = checking;
+  const signature = signatureOf(metadata, call.spec);
+  if (definition !== undefined) assertAsDefined(definition, metadata, signature, call.spec);
   if (signature === undefined) return undefined;
   return { tensors: inputsFor(signature, inputs, formatCall(call.method, call.spec), check), signature };
 }

@@ -165,7 +165,8 @@ export interface TypedModelClient<M extends ModelDefinition, Default extends Sig
   /**
    * Run the model; see `ModelClient.predict`.
    *
-   * @throws SignatureError also if the server answers outputs other than the definition's.
+   * @throws SignatureError also if the model that is served is no longer as it was defined: without sending anything where its signature
+   *   shows it, which is looked up once for each version.
    */
   predict<
     S extends keyof M["signatures"] & string = Default,

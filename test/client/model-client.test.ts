@@ -73,7 +73,7 @@ describe("ModelClient", () => {
     await client.predict({ x: 1 });
     await client.getModelStatus();
     expect(calls).toStrictEqual([
-      ["predict", spec, { x: 1 }, { check: true, batching: undefined }],
+      ["predict", spec, { x: 1 }, { check: true, definition: undefined, batching: undefined }],
       ["getModelStatus", spec, undefined],
     ]);
   });
@@ -86,8 +86,9 @@ describe("ModelClient", () => {
     await client.getModelMetadata({ timeoutMs: 6 });
     await client.waitForModel({ pollIntervalMs: 7 });
     const own = { name: "m", signatureName: "s" };
+    const unchecked = { check: false, definition: undefined, batching: undefined };
     expect(calls).toStrictEqual([
-      ["predict", { ...own, signatureName: "t" }, 1, { outputFilter: ["y"], timeoutMs: 5, check: false, batching: undefined }],
+      ["predict", { ...own, signatureName: "t" }, 1, { outputFilter: ["y"], timeoutMs: 5, ...unchecked }],
       ["classify", { ...own, signatureName: "c" }, [{ age: 1 }], { context: { age: 2 } }],
       ["regress", { ...own, signatureName: "r" }, [], {}],
       ["getModelMetadata", own, { timeoutMs: 6 }],

@@ -276,7 +276,9 @@ describe("PredictionClient", () => {
           },
         },
       });
-      const { outputs } = await new PredictionClient(new EchoTransport()).model(definition).predict({ x: [1.5] });
+      const transport = new EchoTransport();
+      transport.signatures = { serving_default: { methodName: "tensorflow/serving/predict", ...definition.signatures.serving_default } };
+      const { outputs } = await new PredictionClient(transport).model(definition).predict({ x: [1.5] });
       const values: Float32Array = outputs.x.values;
       expect(values).toEqual(Float32Array.of(1.5));
     });

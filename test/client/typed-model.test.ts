@@ -2,10 +2,11 @@ import { describe, expect, it } from "vitest";
 import { defineModel } from "../../src/client/model-definition.js";
 import { PredictionClient } from "../../src/client/prediction-client.js";
 import type { InputOf } from "../../src/client/typed-model.js";
-import { createInMemoryTransport, type Servable, servable } from "../../src/server/index.js";
+import { createInMemoryTransport, type Servable, servable, startModelServer } from "../../src/server/index.js";
 import { tensorFromPlain } from "../../src/signature.js";
 import { type DType, dtypes } from "../../src/tensor/dtype.js";
 import { tensor } from "../../src/tensor/tensor.js";
+import { EchoTransport, vectorSignature } from "../support/echo-transport.js";
 
 const [i8, i16, i32, i64] = [new Int8Array(1), new Int16Array(1), new Int32Array(1), new BigInt64Array(1)];
 const [u8, u16, u32, u64] = [new Uint8Array(1), new Uint16Array(1), new Uint32Array(1), new BigUint64Array(1)];
@@ -90,6 +91,18 @@ const changed = servable({
   predict: ({ x }) => ({ y: [...x.values] }),
 });
 
+/** A client of a server whose signature and version tests may change. */
+function servingVector(dtype: "float32" | "int32") {
+  const transport = new EchoTransport();
+  transport.signatures = { serving_default: vectorSignature(dtype) };
+  // It answers what it was given.
+  const vector = defineModel({
+    name: "vector",
+    signatures: { serving_default: { inputs: { x: { dtype: "float32", shape: [null] } }, outputs: {} } },
+  });
+  return { transport, model: new PredictionClient(transport).model(vector) };
+}
+
 const clientOf = (model: Servable) => new PredictionClient(createInMemoryTransport({ scores: model }));
 
 describe("TypedModelClient", () => {
@@ -114,11 +127,13 @@ describe("TypedModelClient", () => {
     expect(Object.keys(outputs)).toEqual(["y"]);
   });
 
-  it("refuses an answer that is not what the compiler was told, listing every difference", async () => {
-    await expect(clientOf(changed).model(scores).predict([1])).rejects.toMatchObject({
+  it("refuses an answer that is not what the compiler was told, as of a version that took over during the call", async () => {
+    const transport = new EchoTransport();
+    transport.signatures = { ...scoring.signatures };
+    await expect(new PredictionClient(transport).model(scores).predict([1])).rejects.toMatchObject({
       name: "SignatureError",
       message:
-        'INVALID_ARGUMENT: predict scores: output "y": the definition says float32, the server answered float64; ' +
+        'INVALID_ARGUMENT: predict scores: output "y": the definition says float32, the server answered no such output; ' +
         'output "constructor": the definition says int64, the server answered no such output',
     });
   });
@@ -135,5 +150,71 @@ describe("TypedModelClient", () => {
     await expect(named).rejects.toMatchObject({
       differences: ['the definition has no signature "toString", only "serving_default", "classify"'],
     });
+  });
+});
+
+describe("a model that has drifted from its definition", () => {
+  it("is refused before anything is sent, with every difference that calls may break on", async () => {
+    const { transport, model } = servingVector("int32");
+    await expect(model.predict({ x: tensor("float32", [1], [1]) })).rejects.toMatchObject({
+      name: "SignatureError",
+      code: "INVALID_ARGUMENT",
+      message:
+        'INVALID_ARGUMENT: predict vector: version 1 is not as defined: input "x": float32 [?] in the definition, int32 [?] in the model',
+      differences: ['input "x": float32 [?] in the definition, int32 [?] in the model'],
+    });
+    expect(transport.predicts).toEqual([]);
+  });
+
+  it("is found out over a real connection too", async () => {
+    const server = await startModelServer({ models: { scores: { 7: changed } } });
+    try {
+      for (const target of [server.grpcTarget, server.restTarget]) {
+        const client = new PredictionClient(target);
+        const difference = [
+          'output "y": float32 [?] in the definition, float64 [?] in the model',
+          'output "constructor": int64 [] in the definition, not in the model',
+        ];
+        await expect(client.model(scores).predict([1])).rejects.toMatchObject({ name: "SignatureError", differences: difference });
+        await client.close();
+      }
+    } finally {
+      await server.close();
+    }
+  });
+
+  it("is compared once for each version, and again before a call is refused", async () => {
+    const { transport, model } = servingVector("float32");
+    await model.predict([1]);
+    await model.predict([2]);
+    expect(transport.lookUps).toBe(1);
+    transport.version = 2n;
+    transport.signatures = { serving_default: vectorSignature("int32") };
+    // This answer shows that version 2 has taken over.
+    await model.predict([3]);
+    await expect(model.predict([4])).rejects.toThrow("version 2 is not as defined");
+    expect(transport.lookUps).toBe(2);
+    transport.version = 3n;
+    transport.signatures = { serving_default: vectorSignature("float32") };
+    await model.predict([5]);
+    expect(transport.lookUps).toBe(3);
+  });
+
+  it("is refused if the signature is gone, with those that there are", async () => {
+    const { transport, model } = servingVector("float32");
+    transport.signatures = { other: vectorSignature("float32") };
+    await expect(model.predict([1])).rejects.toMatchObject({
+      message: expect.stringContaining('version 1 is not as defined: no signature "serving_default" in the model, only "other"'),
+    });
+  });
+
+  it("is called all the same with check: false, and without a definition", async () => {
+    const { transport } = servingVector("int32");
+    const client = new PredictionClient(transport);
+    const x = tensor("float32", [1], [1]);
+    await client.model("vector", { check: false }).predict({ x });
+    await client.predict("vector", { x });
+    expect(transport.predicts).toHaveLength(2);
+    expect(transport.lookUps).toBe(0);
   });
 });
