@@ -53,10 +53,26 @@ const clientInOneFile = {
   },
 };
 
+/** @type {import("esbuild").BuildOptions} */
+const settings = {
+  absWorkingDir: root,
+  outdir: fresh,
+  bundle: true,
+  splitting: true,
+  format: "esm",
+  platform: "node",
+  target: "node20.19",
+  packages: "external",
+  // Names stay, for stack traces; the rest takes a millisecond of a cold start to read (`npm run bench -- cold`).
+  minifyWhitespace: true,
+  lineLimit: 160,
+  logLevel: "warning",
+};
+
 rmSync(fresh, { recursive: true, force: true });
 try {
   await build({
-    absWorkingDir: root,
+    ...settings,
     entryPoints: {
       index: "src/index.ts",
       server: "src/server/index.ts",
@@ -66,22 +82,13 @@ try {
       example: "src/example.ts",
       proto: "src/proto.ts",
     },
-    outdir: fresh,
-    bundle: true,
-    splitting: true,
-    format: "esm",
-    platform: "node",
-    target: "node20.19",
-    packages: "external",
     chunkNames: "chunks/[name]-[hash]",
     plugins: [clientInOneFile],
-    // Names stay, for stack traces; the rest takes a millisecond of a cold start to read (`npm run bench -- cold`).
-    minifyWhitespace: true,
-    lineLimit: 160,
-    logLevel: "warning",
     // The plugin's imports: they run nothing, they only decide what stands where.
     logOverride: { "ignored-bare-import": "silent" },
   });
+  // By itself: what it shared with the package would come out of the client's one file.
+  await build({ ...settings, entryPoints: { cli: "src/cli/bin.ts" }, chunkNames: "cli/[name]-[hash]" });
   const tsc = spawnSync(process.execPath, ["node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json", "--outDir", `${fresh}/types`], {
     cwd: root,
     stdio: "inherit",

@@ -4,7 +4,7 @@
  *
  * Usage: node scripts/test-package.mjs [--report FILE]. The report has the counts of a Vitest JSON report.
  */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -129,6 +129,21 @@ try {
   check("the offline entries work and load no transport", () => {
     write(current, "offline.mjs", offline);
     run(current, process.execPath, ["offline.mjs"]);
+  });
+  check("the command tells its version and help, and refuses an unknown command with code 2", () => {
+    const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+    const tfserving = join(current, "node_modules/tfserving/dist/cli.js");
+    if (run(current, process.execPath, [tfserving, "--version"]) !== `${version}\n`) throw new Error("wrong version");
+    const help = run(current, process.execPath, [tfserving, "--help"]);
+    if (!help.includes("types") || !help.includes("protos")) throw new Error(`printed ${help}`);
+    const { status } = spawnSync(process.execPath, [tfserving, "tpyes"], { cwd: current, encoding: "utf8" });
+    if (status !== 2) throw new Error(`ended with ${status}`);
+  });
+  check("the command writes a model's types, which compile", () => {
+    const model = join(root, "test/fixtures/saved_models/half_plus_two/00000123");
+    const tfserving = join(current, "node_modules/tfserving/dist/cli.js");
+    run(current, process.execPath, [tfserving, "types", model, "--out", "main.ts"]);
+    typeCheck(current);
   });
   write(current, "hooks.mjs", hooks);
   write(current, "predict-once.mjs", predictOnce);

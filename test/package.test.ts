@@ -28,7 +28,7 @@ describe("the package", () => {
   });
 
   it("depends on nothing else at run time", () => {
-    expect(Object.keys(manifest.dependencies).sort()).toEqual(["@bufbuild/protobuf", "@grpc/grpc-js", "long", "undici"]);
+    expect(Object.keys(manifest.dependencies).sort()).toEqual(["@bufbuild/protobuf", "@grpc/grpc-js", "commander", "long", "undici"]);
   });
 
   it.each([

@@ -10,6 +10,8 @@ describe.each([
   "docs/reliability.md",
   "docs/batching.md",
   "docs/security.md",
+  "docs/typed-models.md",
+  "docs/new-tensorflow-version.md",
   "docs/warmup.md",
   "docs/model-config.md",
   "SECURITY.md",

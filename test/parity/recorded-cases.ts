@@ -40,7 +40,11 @@ const folder = new URL("../fixtures/saved_models/", import.meta.url);
 
 /** Every case of every model. */
 export function recordedCases(): RecordedCase[] {
-  return readdirSync(folder).sort().flatMap(casesOf);
+  return readdirSync(folder, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map(({ name }) => name)
+    .sort()
+    .flatMap(casesOf);
 }
 
 function casesOf(model: string): RecordedCase[] {

@@ -1,6 +1,7 @@
 /** Comparing two folders file by file. */
-import { readdir, readFile } from "node:fs/promises";
-import { join, relative, sep } from "node:path";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { filesBelow } from "./files-below.js";
 
 /** One sentence per file that is missing in `actual`, extra there, or different; none if the folders hold the same. */
 export async function compareTrees(expected: string, actual: string): Promise<string[]> {
@@ -17,10 +18,4 @@ export async function compareTrees(expected: string, actual: string): Promise<st
   }
   for (const path of found) findings.push(`${path}: extra`);
   return findings;
-}
-
-async function filesBelow(folder: string): Promise<string[]> {
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
-  const files = entries.filter((entry) => !entry.isDirectory());
-  return files.map((entry) => relative(folder, join(entry.parentPath, entry.name)).split(sep).join("/")).sort();
 }

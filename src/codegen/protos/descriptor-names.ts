@@ -22,9 +22,13 @@ export function assertDottedName(name: string): string {
 
 /** Return `path` if it is a relative `.proto` path that stays inside the folder it is joined to. */
 export function assertProtoPath(path: string): string {
-  const inside = path.split("/").every((segment) => fileSegment.test(segment));
-  if (!inside || !path.endsWith(".proto")) throw new Error(`expected a relative path of a .proto file, got ${JSON.stringify(path)}`);
+  if (!isProtoPath(path)) throw new Error(`expected a relative path of a .proto file, got ${JSON.stringify(path)}`);
   return path;
+}
+
+/** Whether `path` is one that {@link assertProtoPath} returns. */
+export function isProtoPath(path: string): boolean {
+  return path.endsWith(".proto") && path.split("/").every((segment) => fileSegment.test(segment));
 }
 
 /** The JSON name protoc gives a field that names none: underscores go, the letter after one becomes upper case. */

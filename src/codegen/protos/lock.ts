@@ -2,9 +2,10 @@
  * `protos.lock.json`: which versions a proto tree states, where it came from, and checksums that show an edit.
  */
 import { createHash } from "node:crypto";
-import { readdir, readFile, writeFile } from "node:fs/promises";
-import { join, relative, sep } from "node:path";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { assertProtoPath } from "./descriptor-names.js";
+import { filesBelow } from "./files-below.js";
 
 /** File name of the lock inside a proto tree. */
 export const lockFileName = "protos.lock.json";
@@ -27,13 +28,8 @@ export interface ProtosLock {
 
 /** sha256, in hex, of each `.proto` file below `root`, keyed by path with forward slashes and sorted. */
 export async function hashProtoTree(root: string): Promise<Record<string, string>> {
-  const entries = await readdir(root, { recursive: true, withFileTypes: true });
-  const paths = entries
-    .filter((entry) => entry.isFile() && entry.name.endsWith(".proto"))
-    .map((entry) => relative(root, join(entry.parentPath, entry.name)).split(sep).join("/"))
-    .sort();
   const hashes: Record<string, string> = Object.create(null);
-  for (const path of paths) {
+  for (const path of await filesBelow(root, ".proto")) {
     const bytes = await readFile(join(root, path));
     hashes[path] = createHash("sha256").update(bytes).digest("hex");
   }
@@ -47,8 +43,8 @@ export async function hashProtoTree(root: string): Promise<Record<string, string
  */
 export async function readLock(root: string): Promise<ProtosLock> {
   const path = join(root, lockFileName);
-  const lock: unknown = JSON.parse(await readFile(path, "utf8"));
-  return parseLock(lock, path);
+  const text = await readFile(path, "utf8");
+  return parseLock(parseJson(text, path), path);
 }
 
 /** Write the lock of the tree at `root`, files sorted, so that equal trees have equal locks. */
@@ -85,6 +81,14 @@ function parseLock(value: unknown, path: string): ProtosLock {
     wireDigest: hexDigest(value.wireDigest, `${path}: wireDigest`),
     files,
   };
+}
+
+function parseJson(json: string, path: string): unknown {
+  try {
+    return JSON.parse(json);
+  } catch (cause) {
+    throw new Error(`${path}: expected JSON`, { cause });
+  }
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

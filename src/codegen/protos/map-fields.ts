@@ -4,8 +4,9 @@
  * ts-proto makes them with `{}`, where the key `__proto__` sets the prototype instead of an entry, and no option of it changes that but the
  * one that makes every map a `Map`.
  */
-import { readdir, readFile, writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { filesBelow } from "./files-below.js";
 
 /** What decoding says of every map field; maps with 64-bit keys are a `Map` and have `.set(` here. */
 const assignedEntry = /\bmessage\.\w+\[entry\d+\.key\] = /g;
@@ -22,9 +23,8 @@ const note = "// Changed after generation: map fields are objects without a prot
 
 /** {@link recordsWithoutPrototype} for every TypeScript file below a folder. */
 export async function rewriteMapFields(folder: string): Promise<void> {
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
-  const paths = entries.filter((entry) => entry.isFile() && entry.name.endsWith(".ts")).map((entry) => join(entry.parentPath, entry.name));
-  await Promise.all(paths.map(rewriteFile));
+  const paths = await filesBelow(folder, ".ts");
+  await Promise.all(paths.map((path) => rewriteFile(join(folder, path))));
 }
 
 async function rewriteFile(path: string): Promise<void> {

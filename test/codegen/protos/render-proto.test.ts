@@ -6,12 +6,15 @@ import type { JsonObject } from "@bufbuild/protobuf";
 import type { FileDescriptorSet } from "@bufbuild/protobuf/wkt";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { compileProtos } from "../../../src/codegen/protos/buf.js";
-import { readDescriptorSet } from "../../../src/codegen/protos/descriptor-set.js";
+import { readLock } from "../../../src/codegen/protos/lock.js";
 import { renderProto } from "../../../src/codegen/protos/render-proto.js";
 import { wireLines } from "../../../src/codegen/protos/wire-digest.js";
 import { descriptors, field } from "./descriptor-table.js";
+import { factsOf, knownVersions } from "./upstream-trees.js";
 
 const root = fileURLToPath(new URL("../../..", import.meta.url));
+const { tensorflow } = await readLock(join(root, "protos"));
+const vendored = knownVersions[tensorflow] === undefined ? undefined : await factsOf(tensorflow);
 const header = `// Rendered from descriptor facts (names, numbers, types) by scripts/render-protos.ts; do not edit.
 // SPDX-License-Identifier: Apache-2.0
 
@@ -257,10 +260,10 @@ describe("renderProto", () => {
     });
   });
 
-  it("renders the vendored tree from its descriptor facts", async () => {
-    const facts = await readDescriptorSet(join(root, "test/fixtures/interface/descriptors.json"));
-    expect(facts.file).toHaveLength(65);
-    for (const file of facts.file) expect(renderProto(file)).toBe(await readFile(join(root, "protos", file.name), "utf8"));
+  it.skipIf(vendored === undefined)("renders the vendored tree from its descriptor facts", async () => {
+    const files = vendored?.file ?? [];
+    expect(files.length).toBeGreaterThan(60);
+    for (const file of files) expect(renderProto(file)).toBe(await readFile(join(root, "protos", file.name), "utf8"));
   });
 
   describe("rejects", () => {

@@ -1,0 +1,58 @@
+/** How a command fails: the exit codes, and what a person is told. */
+import { inspect } from "node:util";
+import { CommanderError } from "commander";
+import { isServingError } from "../errors.js";
+import type { Io } from "./io.js";
+
+/** What the program's exit codes mean. */
+export const exitCodes = Object.freeze({ ok: 0, refused: 1, wrongInput: 2, unreachable: 3 } as const);
+
+/** What a {@link CommandError} is made from. */
+export interface CommandErrorOptions {
+  /** One of {@link exitCodes}; `wrongInput` where the caller can put it right, `refused` where a server, model or check says no. */
+  readonly exitCode: (typeof exitCodes)[keyof typeof exitCodes];
+  /** What the caller can do about it, in one line. */
+  readonly hint?: string;
+}
+
+/** A failure that a command finds itself; all others say by their class what they are. */
+export class CommandError extends Error {
+  override readonly name = "CommandError";
+  readonly exitCode: number;
+  declare readonly hint?: string;
+
+  constructor(message: string, { exitCode, hint }: CommandErrorOptions) {
+    super(message);
+    this.exitCode = exitCode;
+    if (hint !== undefined) this.hint = hint;
+  }
+}
+
+/**
+ * Tell a person why a command failed: one line, and a hint where there is one.
+ *
+ * @param debug - Show the whole error instead, with stack and causes.
+ * @returns The exit code.
+ */
+export function reportError(error: unknown, { stderr }: Io, debug: boolean): number {
+  // What commander found wrong it has told already; its code for help and version is 0.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.wrongInput;
+  if (debug) stderr.write(`${inspect(error)}\n`);
+  else stderr.write(`error: ${messageOf(error)}\n${hintOf(error)}`);
+  return exitCodeOf(error);
+}
+
+function exitCodeOf(error: unknown): number {
+  if (error instanceof CommandError) return error.exitCode;
+  if (isServingError(error) && (error.code === "UNAVAILABLE" || error.code === "DEADLINE_EXCEEDED")) return exitCodes.unreachable;
+  return isServingError(error, "RpcError") ? exitCodes.refused : exitCodes.wrongInput;
+}
+
+function messageOf(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).replaceAll(/\s*\n\s*/g, " ");
+}
+
+function hintOf(error: unknown): string {
+  const hint = isServingError(error) || error instanceof CommandError ? error.hint : undefined;
+  return hint === undefined ? "" : `hint: ${hint}\n`;
+}

@@ -1,0 +1,228 @@
+/** From two upstream source trees to `protos/` and `gen/`: all of it, or nothing. */
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { isAbsolute, join, relative, resolve } from "node:path";
+import { toBinary } from "@bufbuild/protobuf";
+import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
+import { ServingError } from "../../errors.js";
+import { type BufOptions, compileProtos, generateTypes, tryBuf, writeBufConfig } from "./buf.js";
+import { rootsDefaults, vendorClosure } from "./closure.js";
+import { copyFiles, filesIn } from "./files-below.js";
+import { hashProtoTree, lockFileName, readLock, writeLock } from "./lock.js";
+import { type CompiledTree, type ProtosReport, reportChanges } from "./report.js";
+import { assertSource, describeSource, type ProtoFiles, type ProtoSource, readSource } from "./sources.js";
+import { swapFolders } from "./swap.js";
+import { typeCheck } from "./type-check.js";
+import { wireDigest } from "./wire-digest.js";
+
+/** What is taken from where, and where it goes. */
+export interface SyncOptions {
+  readonly tensorflow: ProtoSource;
+  readonly serving: ProtoSource;
+  /** Folder whose packages and `tsconfig.json` are used; the folders below are relative to it. */
+  readonly project: string;
+  /** Folder of the proto tree. @defaultValue "protos" */
+  readonly out?: string | undefined;
+  /** Folder of the generated TypeScript. @defaultValue "gen" */
+  readonly gen?: string | undefined;
+  /** Files, and folders of files, that are wanted with all they import. @defaultValue rootsDefaults */
+  readonly roots?: readonly string[] | undefined;
+  /** Also go on if the new interface breaks the old one. @defaultValue false */
+  readonly allowBreaking?: boolean | undefined;
+  /** Whether type errors of the project put the old folders back. @defaultValue true */
+  readonly typeCheck?: boolean | undefined;
+  /** Ends it; the old folders stay. */
+  readonly signal?: AbortSignal | undefined;
+  /** Told what is being done, a line at a time. */
+  readonly onProgress?: ((line: string) => void) | undefined;
+}
+
+/** Defaults of {@link SyncOptions}. */
+export const syncDefaults = Object.freeze({ out: "protos", gen: "gen", roots: rootsDefaults, allowBreaking: false, typeCheck: true });
+
+/** What was done. */
+export interface SyncResult {
+  readonly report: ProtosReport;
+  /** `false` if the change was refused: then the old folders are as they were. */
+  readonly applied: boolean;
+  /** Number of `.proto` files. */
+  readonly files: number;
+  readonly wireDigest: string;
+  /** What `buf lint` says of the new tree, a line each. */
+  readonly lint: readonly string[];
+  /** What `buf breaking` says of the change from the old tree, a line each. */
+  readonly breaking: readonly string[];
+  /** `skipped` where the project has no `tsconfig.json` or no TypeScript, or where it was not wanted. */
+  readonly typeCheck: "passed" | "skipped";
+}
+
+/** The folders of one run, as absolute paths. */
+interface Folders extends BufOptions {
+  readonly project: string;
+  readonly out: string;
+  readonly gen: string;
+  /** Below the project, for renaming works within one file system only. */
+  readonly scratch: string;
+}
+
+/**
+ * Replace a proto tree, its lock and the code generated from it by those of other versions.
+ *
+ * The same sources give the same folders, byte for byte. On any error, and where the change is refused, both folders stay as they were.
+ *
+ * @throws RangeError for options that cannot be meant.
+ * @throws ServingError that names what is wrong: `UNAVAILABLE` if a server is not reached, else the sources, the tools or the project.
+ */
+export async function syncProtos(options: SyncOptions): Promise<SyncResult> {
+  await assertSource(options.tensorflow, "--tensorflow");
+  await assertSource(options.serving, "--serving");
+  const project = resolve(options.project);
+  const out = resolve(project, options.out ?? syncDefaults.out);
+  const gen = resolve(project, options.gen ?? syncDefaults.gen);
+  await assertReplaceable({ project, out, gen });
+
+  const scratch = await mkdtemp(join(project, ".gen-"));
+  try {
+    return await syncInto({ project, out, gen, scratch, signal: options.signal }, options);
+  } finally {
+    await rm(scratch, { recursive: true, force: true });
+  }
+}
+
+async function syncInto(folders: Folders, options: SyncOptions): Promise<SyncResult> {
+  const { scratch, project, signal } = folders;
+  const progress = options.onProgress ?? (() => {});
+  await writeBufConfig(scratch, project);
+  const files = await readSources(options, progress);
+  progress(`compiling the roots and their imports, of ${files.size} files`);
+  await vendorClosure(scratch, files, options.roots ?? syncDefaults.roots, folders);
+  const result = await describeTree(folders, options);
+  if (!result.applied) return result;
+
+  progress("generating TypeScript");
+  await generateTypes(scratch, scratch, folders);
+  signal?.throwIfAborted();
+  return { ...result, typeCheck: await putInPlace(folders, options, progress) };
+}
+
+/** Gives the new tree its lock, and tells what it is. */
+async function describeTree(folders: Folders, options: SyncOptions): Promise<SyncResult> {
+  const { scratch } = folders;
+  const [before, set] = await Promise.all([compileOldTree(folders), compileProtos(scratch, folders)]);
+  const [lint, breaking] = await Promise.all([tryBuf(scratch, ["lint"], folders), breakingFindings(before, folders)]);
+  const digest = wireDigest(set);
+  const report = reportChanges(before, { versions: versionsOf(options), set });
+  return {
+    report,
+    applied: report.refusals.length === 0 || (options.allowBreaking ?? syncDefaults.allowBreaking),
+    files: await finishTree(folders, options, digest),
+    wireDigest: digest,
+    lint: lint.complaints,
+    breaking,
+    typeCheck: "skipped",
+  };
+}
+
+/** The project can be type-checked only with the new folders where the old ones were. */
+async function putInPlace(
+  { project, out, gen, scratch, signal }: Folders,
+  options: SyncOptions,
+  progress: (line: string) => void,
+): Promise<SyncResult["typeCheck"]> {
+  const swaps = [
+    { fresh: join(scratch, "protos"), target: out },
+    { fresh: join(scratch, "gen"), target: gen },
+  ];
+  const putBack = await swapFolders(swaps, scratch);
+  if (!(options.typeCheck ?? syncDefaults.typeCheck)) return "skipped";
+  try {
+    progress("type-checking the project");
+    return await checkTypes(project, signal);
+  } catch (error) {
+    await putBack();
+    throw error;
+  }
+}
+
+/** Both trees as one; TensorFlow's file where both have it. */
+async function readSources({ tensorflow, serving, signal }: SyncOptions, progress: (line: string) => void): Promise<ProtoFiles> {
+  const files: ProtoFiles = new Map();
+  for (const source of [serving, tensorflow]) {
+    progress(`reading ${describeSource(source)}`);
+    for (const [path, bytes] of await readSource(source, signal)) files.set(path, bytes);
+  }
+  return files;
+}
+
+async function compileOldTree(folders: Folders): Promise<CompiledTree | undefined> {
+  const { out, scratch, project } = folders;
+  if (!(await filesIn(out)).includes(lockFileName)) return undefined;
+  const { tensorflow, serving } = await readLock(out);
+  const folder = join(scratch, "old");
+  await copyFiles(out, join(folder, "protos"), (path) => path.endsWith(".proto"));
+  await writeBufConfig(folder, project);
+  return { versions: { tensorflow, serving }, set: await compileProtos(folder, folders) };
+}
+
+/** Findings are told and decide nothing: buf takes a renamed oneof for a break, too. */
+async function breakingFindings(before: CompiledTree | undefined, folders: Folders): Promise<readonly string[]> {
+  if (before === undefined) return [];
+  await writeFile(join(folders.scratch, "old.binpb"), toBinary(FileDescriptorSetSchema, before.set));
+  return (await tryBuf(folders.scratch, ["breaking", "--against", "old.binpb"], folders)).complaints;
+}
+
+/**
+ * What stands in the folder of the tree besides upstream's files: the lock, and what somebody put there, such as a README.
+ *
+ * @returns The number of upstream's files.
+ */
+async function finishTree({ scratch, out }: Folders, options: SyncOptions, digest: string): Promise<number> {
+  const tree = join(scratch, "protos");
+  const files = await hashProtoTree(tree);
+  await copyFiles(out, tree, (path) => !path.endsWith(".proto"));
+  const isLocal = options.tensorflow.directory !== undefined || options.serving.directory !== undefined;
+  await writeLock(tree, { ...versionsOf(options), origin: isLocal ? "directory" : "archive", wireDigest: digest, files });
+  return Object.keys(files).length;
+}
+
+async function checkTypes(project: string, signal: AbortSignal | undefined): Promise<SyncResult["typeCheck"]> {
+  const errors = await typeCheck(project, signal);
+  if (errors === undefined) return "skipped";
+  const [first, ...more] = errors;
+  if (first === undefined) return "passed";
+  throw new ServingError(`type check with the new code: ${first}; ${more.length} more errors; the old folders are back`, {
+    code: "FAILED_PRECONDITION",
+    hint: "--no-type-check keeps the new folders, to mend the project's code with them",
+  });
+}
+
+/** Replacing a folder must not take away what nobody can generate again. */
+async function assertReplaceable({ project, out, gen }: Pick<Folders, "project" | "out" | "gen">): Promise<void> {
+  for (const [folder, other] of [
+    [out, project],
+    [gen, project],
+    [out, gen],
+    [gen, out],
+  ] as const) {
+    if (isInside(other, folder)) throw new RangeError(`${folder}: expected a folder of its own, got one that has ${other} in it`);
+  }
+  const tree = await filesIn(out);
+  const locked = tree.includes(lockFileName) ? (await readLock(out)).files : {};
+  const foreign = tree.find((path) => path.endsWith(".proto") && !Object.hasOwn(locked, path));
+  if (foreign !== undefined) {
+    throw new RangeError(`${out}: expected no folder, or one whose .proto files are in its ${lockFileName}, got ${foreign}`);
+  }
+  for (const path of await filesIn(gen)) {
+    const text = await readFile(join(gen, path), "utf8");
+    const isGenerated = /^\/\/ (?:Code g|G)enerated by /.test(text);
+    if (!isGenerated) throw new RangeError(`${gen}: expected no folder, or one of generated files, got ${path}`);
+  }
+}
+
+function isInside(path: string, folder: string): boolean {
+  const way = relative(folder, path);
+  return !way.startsWith("..") && !isAbsolute(way);
+}
+
+function versionsOf({ tensorflow, serving }: SyncOptions): { tensorflow: string; serving: string } {
+  return { tensorflow: tensorflow.version, serving: serving.version };
+}
