@@ -16,8 +16,16 @@ function rpcError(code: StatusCode, serverMessage: string, endpoint = "a:1"): Rp
 const refused = () => rpcError("UNAVAILABLE", "try again later");
 const lost = (endpoint?: string) => rpcError("UNAVAILABLE", "Connection dropped", endpoint);
 
+interface SetUp {
+  readonly outcomes: unknown[];
+  readonly options?: RetryOptions;
+  readonly random?: () => number;
+  /** How much longer every pause takes than was asked for. */
+  readonly oversleptMs?: number;
+}
+
 /** A clock that moves only while somebody sleeps, and a transport whose calls have the outcomes given, one after the other. */
-function setUp({ outcomes, options = {}, random = () => 1 }: { outcomes: unknown[]; options?: RetryOptions; random?: () => number }) {
+function setUp({ outcomes, options = {}, random = () => 1, oversleptMs = 0 }: SetUp) {
   const at = { now: 1000 };
   const sent: { at: number; options: TransportPredictOptions }[] = [];
   const next = new EchoTransport();
@@ -32,7 +40,7 @@ function setUp({ outcomes, options = {}, random = () => 1 }: { outcomes: unknown
     now: () => at.now,
     sleep: async (delayMs, signal) => {
       signal?.throwIfAborted();
-      at.now += delayMs;
+      at.now += delayMs + oversleptMs;
     },
     random,
   });
@@ -52,6 +60,12 @@ describe("withRetry", () => {
     const { predict, times } = setUp({ outcomes: [refused()] });
     await expect(predict()).rejects.toThrow("try again later");
     expect(times()).toEqual([1000, 1050, 1150]);
+  });
+
+  it("fails as the last attempt did where the pause takes all the time there was", async () => {
+    const { predict, times } = setUp({ outcomes: [refused()], oversleptMs: 500 });
+    await expect(predict({ deadline: 1200 })).rejects.toThrow("try again later");
+    expect(times()).toEqual([1000]);
   });
 
   it("doubles the limit of the pause up to maxBackoffMs and takes a random part of it", async () => {
