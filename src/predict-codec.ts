@@ -21,8 +21,17 @@ import {
 } from "./tensor/wire.js";
 import type { PredictResult, TensorMap } from "./transport/transport.js";
 
-const requestTags = { modelSpec: 0x0a, input: 0x12, outputFilter: 0x1a } as const;
-const responseTags = { output: 0x0a, modelSpec: 0x12 } as const;
+/** Tags of a message with tensors by name, and what errors call one of these. */
+interface MessageForm {
+  readonly modelSpec: number;
+  readonly tensor: number;
+  readonly what: string;
+}
+
+const requestForm = { modelSpec: 0x0a, tensor: 0x12, what: "input" } as const satisfies MessageForm;
+const responseForm = { tensor: 0x0a, modelSpec: 0x12, what: "output" } as const satisfies MessageForm;
+/** Of a request alone. */
+const outputFilterTag = 0x1a;
 const entryTags = { key: 0x0a, value: 0x12 } as const;
 const modelTags = { name: 0x0a, version: 0x12, signatureName: 0x1a, versionLabel: 0x22 } as const;
 /** `google.protobuf.Int64Value.value`. */
@@ -47,8 +56,10 @@ export class EncodedPredictRequest {
   /** Size of each tensor's message. */
   readonly #sizes: readonly number[];
   readonly #outputFilter: readonly string[];
+  readonly #form: MessageForm;
 
-  constructor(spec: ModelSpec, inputs: TensorMap, outputFilter: readonly string[] = []) {
+  constructor(spec: ModelSpec, inputs: TensorMap, outputFilter: readonly string[] = [], form: MessageForm = requestForm) {
+    this.#form = form;
     this.#spec = spec;
     this.#specSize = specSize(spec);
     this.#names = Object.keys(inputs);
@@ -84,15 +95,15 @@ export class EncodedPredictRequest {
   }
 
   #write(target: Uint8Array, at: number): number {
-    let position = writeModelSpec(target, writeFieldHead(target, at, requestTags.modelSpec, this.#specSize), this.#spec);
+    let position = writeModelSpec(target, writeFieldHead(target, at, this.#form.modelSpec, this.#specSize), this.#spec);
     for (let i = 0; i < this.#names.length; i++) {
       const name = this.#names[i] as string;
-      position = writeFieldHead(target, position, requestTags.input, this.#entrySize(i));
+      position = writeFieldHead(target, position, this.#form.tensor, this.#entrySize(i));
       position = writeTextField(target, position, entryTags.key, name, textSize(name));
       position = writeFieldHead(target, position, entryTags.value, this.#sizes[i] as number);
       position = this.#writeTensor(i, target, position);
     }
-    for (const name of this.#outputFilter) position = writeTextField(target, position, requestTags.outputFilter, name, textSize(name));
+    for (const name of this.#outputFilter) position = writeTextField(target, position, outputFilterTag, name, textSize(name));
     if (position - at !== this.length) throw changedError("the model or the output filter", this.length, position - at);
     return position - at;
   }
@@ -103,19 +114,24 @@ export class EncodedPredictRequest {
     try {
       end = encodeTensor(this.#tensors[index] as AnyTensor, target, at);
     } catch (cause) {
-      throw changedError(this.#inputText(index), size, "what does not fit", cause);
+      throw changedError(this.#tensorText(index), size, "what does not fit", cause);
     }
-    if (end - at !== size) throw changedError(this.#inputText(index), size, end - at);
+    if (end - at !== size) throw changedError(this.#tensorText(index), size, end - at);
     return end;
   }
 
-  #inputText(index: number): string {
-    return `input ${quotedName(this.#names[index] as string)}`;
+  #tensorText(index: number): string {
+    return `${this.#form.what} ${quotedName(this.#names[index] as string)}`;
   }
 
   #entrySize(index: number): number {
     return fieldSize(textSize(this.#names[index] as string)) + fieldSize(this.#sizes[index] as number);
   }
+}
+
+/** A PredictResponse to be written as {@link EncodedPredictRequest} writes a request; only field numbers differ. */
+export function encodedPredictResponse({ modelSpec, outputs }: PredictResult): Pick<EncodedPredictRequest, "length" | "copy"> {
+  return new EncodedPredictRequest(modelSpec, outputs, [], responseForm);
 }
 
 function changedError(what: string, size: number, got: number | string, cause?: unknown): TensorError {
@@ -161,12 +177,12 @@ export function decodePredictResponse(bytes: Uint8Array): PredictResult {
   const modelSpec: { name: string; version?: bigint; signatureName: string } = { name: "", signatureName: "" };
   while (reader.position < reader.end) {
     const tag = reader.tag();
-    if (tag !== responseTags.output && tag !== responseTags.modelSpec) {
+    if (tag !== responseForm.tensor && tag !== responseForm.modelSpec) {
       reader.skip(tag);
       continue;
     }
     const outerEnd = reader.enter();
-    if (tag === responseTags.output) readOutput(reader, outputs, budget);
+    if (tag === responseForm.tensor) readOutput(reader, outputs, budget);
     else readModelSpec(reader, modelSpec);
     reader.leave(outerEnd);
   }

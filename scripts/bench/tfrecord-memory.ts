@@ -1,11 +1,13 @@
 /**
- * `node --import tsx scripts/bench/tfrecord-memory.ts [RECORDS]`: how much memory it takes to write and to read 1 KB records, a million by
- * default. Prints JSON; `test/warmup/tfrecord.test.ts` runs it with fewer.
+ * `npx tsx scripts/bench/tfrecord-memory.ts [RECORDS]`: writes and reads 1 KB records, a million by default, and fails (exit code 1) where
+ * that takes more than 150 MB of resident memory or records are lost. Prints JSON; `test/warmup/tfrecord.test.ts` runs it with fewer.
  */
 import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { readTFRecords, TFRecordWriter } from "../../src/warmup/tfrecord.js";
 
+/** Resident memory of the whole process at most. */
+const maxPeakMb = 150;
 const records = Number(process.argv[2] ?? 1_000_000);
 const record = new Uint8Array(1_000).map((_, i) => i * 7);
 const folder = mkdtempSync(`${tmpdir()}/tfrecord-`);
@@ -34,12 +36,14 @@ try {
   const writtenMs = performance.now();
   const count = await read();
   const readMs = performance.now();
+  if (count !== records || peakMb() > maxPeakMb) process.exitCode = 1;
   const mbPerSecond = (ms: number) => Math.round(statSync(path).size / 1000 / ms);
   console.log(
     JSON.stringify({
       records: count,
       startMb,
       peakMb: peakMb(),
+      maxPeakMb,
       writeMbPerSecond: mbPerSecond(writtenMs - startMs),
       readMbPerSecond: mbPerSecond(readMs - writtenMs),
     }),

@@ -1,8 +1,8 @@
 /** A SavedModel on disk: from the files of a version folder to what they say of the model. */
 import { readdir } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { FingerprintDef } from "../../gen/tensorflow/core/protobuf/fingerprint.js";
-import { ServingError } from "../errors.js";
+import { isServingError, ServingError } from "../errors.js";
 import { bigintFromLong, mapRecord, signatureFromProto } from "../messages.js";
 import { assertOptionNames } from "../option-names.js";
 import type { Signature } from "../signature.js";
@@ -11,7 +11,7 @@ import type { DType, UnsupportedDType } from "../tensor/dtype.js";
 import { quotedNames } from "../tensor/names.js";
 import { describe } from "../tensor/values.js";
 import { WireReader } from "../tensor/wire.js";
-import { readTFRecords } from "../warmup/tfrecord.js";
+import { countTFRecords } from "../warmup/tfrecord.js";
 import { readBundle } from "./checkpoint/bundle.js";
 import { decodeMessage, isMissing, naming, readFileIfThere } from "./files.js";
 import { type MetaGraphOutline, readMetaGraphs } from "./meta-graph.js";
@@ -46,7 +46,7 @@ export interface SavedModel {
   readonly tensorflowVersion?: string;
   /** What `fingerprint.pb` says; older models have none. */
   readonly fingerprint?: SavedModelFingerprint;
-  /** Records in `assets.extra/tf_serving_warmup_requests`; of a damaged file those before the damage. */
+  /** Records in `assets.extra/tf_serving_warmup_requests`, up to a damaged length or cut; their data is stepped over, not checked. */
   readonly warmupRecords: number;
 }
 
@@ -99,11 +99,9 @@ export async function readSavedModel(dir: string, options: ReadSavedModelOptions
   if (!Array.isArray(tags)) throw new TypeError(`tags: expected an array of strings, got ${describe(tags)}`);
   const metaGraph = await readMetaGraph(dir, tags);
   const [variables, fingerprint, warmupRecords] = await Promise.all([readVariables(dir), readFingerprint(dir), countWarmupRecords(dir)]);
-  // Made once: the defaults of all signatures share it.
-  const budget = expansionBudget();
   return {
     tags: metaGraph.tags,
-    signatures: mapRecord(metaGraph.signatures, (definition) => signatureFromProto(definition, budget)),
+    signatures: signaturesOf(metaGraph),
     assets: metaGraph.assets.map(({ filename, tensorInfo }) => ({ filename, tensorName: tensorInfo?.name ?? "" })),
     variables,
     producer: metaGraph.producer,
@@ -111,6 +109,26 @@ export async function readSavedModel(dir: string, options: ReadSavedModelOptions
     ...(fingerprint === undefined ? {} : { fingerprint }),
     warmupRecords,
   };
+}
+
+/**
+ * The signatures of a model that is to be served; of its files only `saved_model.pb` is read.
+ *
+ * @param dir - Version folder; errors as in {@link readSavedModel}.
+ */
+export async function readSignatures(dir: string): Promise<Readonly<Record<string, Signature>>> {
+  return signaturesOf(await readMetaGraph(dir, readSavedModelDefaults.tags));
+}
+
+/** Whether an error of {@link readSignatures} says that a folder has no model, or one in a form that is not read here. */
+export function isUnreadModel(error: unknown): error is ServingError {
+  return isServingError(error) && (error.code === "NOT_FOUND" || error.code === "UNIMPLEMENTED");
+}
+
+function signaturesOf({ signatures }: MetaGraphOutline): Record<string, Signature> {
+  // Made once: the defaults of all signatures share it.
+  const budget = expansionBudget();
+  return mapRecord(signatures, (definition) => signatureFromProto(definition, budget));
 }
 
 async function readMetaGraph(dir: string, tags: readonly string[]): Promise<MetaGraphOutline> {
@@ -138,8 +156,15 @@ async function missingModel(dir: string): Promise<ServingError> {
   }
   return new ServingError(`${dir}: expected a version folder with a saved_model.pb, got none`, {
     code: "NOT_FOUND",
-    hint: "Give the folder of one version, such as models/half_plus_two/1.",
+    hint: `Give the folder of one version, such as ${exampleOf(dir, names)}.`,
   });
+}
+
+/** What may have been meant by a path that is no version folder. */
+function exampleOf(dir: string, names: readonly string[]): string {
+  if (basename(dir) === "saved_model.pb") return dirname(dir);
+  const [version = ""] = names.filter((name) => /^\d+$/.test(name)).sort((a, b) => Number(b) - Number(a));
+  return version === "" ? "models/half_plus_two/1" : join(dir, version);
 }
 
 async function readVariables(dir: string): Promise<SavedModelVariable[]> {
@@ -165,12 +190,10 @@ async function readFingerprint(dir: string): Promise<SavedModelFingerprint | und
 }
 
 async function countWarmupRecords(dir: string): Promise<number> {
-  let count = 0;
   try {
-    const records = readTFRecords(join(dir, "assets.extra", "tf_serving_warmup_requests"), { onCorrupt: "stop" });
-    for await (const _ of records) count++;
+    return await countTFRecords(join(dir, "assets.extra", "tf_serving_warmup_requests"));
   } catch (error) {
-    if (!isMissing(error)) throw error;
+    if (isMissing(error)) return 0;
+    throw error;
   }
-  return count;
 }

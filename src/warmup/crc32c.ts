@@ -4,6 +4,7 @@
  * Source: RFC 3720, appendix B.4 (Castagnoli polynomial, reflected); "slicing by N" looks up N bytes in one step (Kounavis and Berry, 2005);
  * the mask is that of LevelDB's log format, which TensorFlow keeps.
  */
+import { describe, isBytes } from "../tensor/values.js";
 
 const reflectedPolynomial = 0x82f63b78;
 const maskDelta = 0xa282ead8;
@@ -18,8 +19,10 @@ const wordsMinBytes = 64;
  */
 const tables = new Int32Array(16 * 256);
 
-/** The CRC-32C of some bytes, from 0 to 2^32 - 1. */
+/** The CRC-32C of some bytes, from 0 to 2^32 - 1. @throws TypeError for anything but a Uint8Array. */
 export function crc32c(bytes: Uint8Array): number {
+  // `instanceof` first, which costs nothing; it does not know the arrays of other realms.
+  if (!(bytes instanceof Uint8Array || isBytes(bytes))) throw new TypeError(`expected a Uint8Array, got ${describe(bytes)}`);
   if (tables[1] === 0) fillTables();
   return ~(bytes.length < wordsMinBytes ? addBytes(-1, bytes, 0) : addWords(-1, bytes)) >>> 0;
 }

@@ -42,7 +42,8 @@ export function recordProblems(record: WarmupRecord, signatures: Signatures | un
   return callProblems(record, signatures).map((message) => ({ severity: "blocks-loading", message }));
 }
 
-function callProblems(call: CallRecord, signatures: Signatures | undefined): string[] {
+/** All that is wrong with a call, one sentence each; otherwise as {@link recordProblems}. */
+export function callProblems(call: CallRecord, signatures: Signatures | undefined): string[] {
   if (call.kind === "predict") return predictProblems(call, signatures);
   const problems = call.kind === "multiInference" ? tasksProblems(call, signatures) : methodProblems(call.kind, call.modelSpec, signatures);
   return call.examples.length === 0 ? ["examples: expected at least one, got none", ...problems] : problems;
@@ -58,7 +59,20 @@ function predictProblems({ modelSpec, inputs, outputFilter = [] }: PredictRecord
   if (signatures === undefined) return problems;
   const signature = signatureOf(signatures, modelSpec);
   if (signature === undefined) return [...problems, unknownSignature(signatures, modelSpec)];
-  return [...problems, ...inputDifferences(signature, inputs), ...outputFilterDifferences(signature, outputFilter)];
+  return [
+    ...problems,
+    ...inputDifferences(signature, inputs),
+    ...outputFilterDifferences(signature, outputFilter),
+    ...valuelessOutputs(signature, outputFilter),
+  ];
+}
+
+/** Wanted outputs that stand for an operation without a value, one sentence each: such as the one of `__saved_model_init_op`. */
+function valuelessOutputs({ outputs = {} }: Signature, outputFilter: readonly string[]): string[] {
+  const wanted = outputFilter.length === 0 ? Object.keys(outputs) : outputFilter.filter((name) => Object.hasOwn(outputs, name));
+  return wanted
+    .filter((name) => outputs[name]?.dtype === "invalid")
+    .map((name) => `output ${quotedName(name)} is of dtype invalid, an operation without a value: servers cannot fetch it`);
 }
 
 function tasksProblems({ tasks }: MultiInferenceRecord, signatures: Signatures | undefined): string[] {

@@ -2,10 +2,12 @@
 import { randomUUID } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { setImmediate as afterWaitingCalls } from "node:timers/promises";
 import { assertOptionNames } from "../option-names.js";
+import { describeNotPlain, isPlainObject } from "../plain-object.js";
 import { describe } from "../tensor/values.js";
 import type { Transport } from "../transport/transport.js";
-import { encodePredictionLog } from "./prediction-log.js";
+import { type SizedLog, sizedPredictionLog } from "./prediction-log.js";
 import { framingBytes, TFRecordWriter } from "./tfrecord.js";
 import type { CallRecord, WarmupRecord } from "./warmup-record.js";
 
@@ -17,7 +19,7 @@ export interface RecorderOptions {
   readonly sampleRate?: number | undefined;
   /** Calls that are recorded in all. @defaultValue 10_000 */
   readonly maxRecords?: number | undefined;
-  /** Size of the file, which ends before the call that would make it larger. @defaultValue 256 MiB */
+  /** Size of the file; calls that would make it larger are dropped. @defaultValue 256 MiB */
   readonly maxBytes?: number | undefined;
   /**
    * Gives what is written of a call, or `undefined` for nothing. The record it gets holds the call's own tensors and its caller's result: it
@@ -56,9 +58,10 @@ export interface Recorder {
 /**
  * A middleware that records a sample of the calls that are answered: predict, classify, regress and multiInference, with their answers.
  *
- * Recording never makes a call fail or wait for the disk. A sampled call takes as much longer as it takes to encode its request and answer, which
- * happens before its caller gets the result, so inputs may change and results may be changed from then on. An error of the disk ends the
- * recording; it shows in `stats()`, and the first error of a recorder also as a process warning.
+ * Recording never makes a call fail or wait for the disk. A sampled call takes as much longer as it takes to copy its request and answer,
+ * since inputs may change and results may be changed once its caller has the result: some microseconds, about 10 ms for 16 MB of numbers, 15 ms
+ * for 300,000 strings. Checksums are computed after that, on the same thread. An error of the disk ends the recording; it shows in
+ * `stats()`, and the first error of a recorder also as a process warning.
  *
  * @throws TypeError or RangeError if an option is malformed or unknown.
  */
@@ -121,7 +124,7 @@ class Recording {
   readonly #waiting = { records: 0, bytes: 0 };
   /** Of what was queued so far. */
   readonly #taken = { records: 0, bytes: 0 };
-  /** No more is recorded: a limit is reached, or the disk failed. */
+  /** No more is recorded: there are `maxRecords`, or the disk failed. */
   #isFull = false;
   #recorded = 0;
   #dropped = 0;
@@ -170,7 +173,7 @@ class Recording {
     try {
       const { redact } = this.#settings;
       const record = redact === undefined ? call() : redact(call());
-      if (record !== undefined) this.#enqueue(encodePredictionLog(record));
+      if (record !== undefined) this.#enqueue(sizedPredictionLog(record));
     } catch (error) {
       this.#fail(1, error);
     }
@@ -180,24 +183,24 @@ class Recording {
     return this.#waiting.records >= queueLimits.records || this.#waiting.bytes >= queueLimits.bytes;
   }
 
-  #enqueue(log: Uint8Array): void {
+  #enqueue(log: SizedLog): void {
     const { maxRecords, maxBytes } = this.#settings;
     const bytes = log.length + framingBytes;
     if (this.#taken.bytes + bytes > maxBytes) {
-      this.#isFull = true;
       this.#dropped++;
       return;
     }
+    this.#queue.push(log.toBytes());
     add(this.#taken, 1, bytes);
     add(this.#waiting, 1, bytes);
     this.#isFull = this.#taken.records === maxRecords;
-    this.#queue.push(log);
     this.#writing ??= this.#write();
   }
 
   /** Write what is queued until nothing is left. */
   async #write(): Promise<void> {
     try {
+      await afterWaitingCalls();
       this.#writer ??= await this.#open();
       while (this.#queue.length > 0) await this.#writeQueued(this.#writer);
     } catch (error) {
@@ -242,10 +245,12 @@ function add(total: { records: number; bytes: number }, records: number, bytes: 
 type RecorderSettings = ReturnType<typeof settingsFrom>;
 
 function settingsFrom(options: RecorderOptions) {
+  if (!isPlainObject(options)) throw new TypeError(`options: expected { dir, sampleRate?, ... }, got ${describeNotPlain(options)}`);
   assertOptionNames(options, { known: { dir: true, sampleRate: true, maxRecords: true, maxBytes: true, redact: true } });
   const { dir, redact, sampleRate = recorderDefaults.sampleRate } = options;
   const { maxRecords = recorderDefaults.maxRecords, maxBytes = recorderDefaults.maxBytes } = options;
   if (typeof dir !== "string" || dir === "") throw new TypeError(`dir: expected a path, got ${describe(dir)}`);
+  if (typeof sampleRate !== "number") throw new TypeError(`sampleRate: expected a number from 0 to 1, got ${describe(sampleRate)}`);
   if (!(sampleRate >= 0 && sampleRate <= 1)) throw new RangeError(`sampleRate: expected a number from 0 to 1, got ${describe(sampleRate)}`);
   for (const [name, count] of Object.entries({ maxRecords, maxBytes })) {
     if (!(Number.isSafeInteger(count) && count >= 1))

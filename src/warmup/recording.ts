@@ -1,14 +1,17 @@
 /** What becomes of a recording: warm-up records, or calls that are sent again. */
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { ServingError } from "../errors.js";
 import type { Example } from "../example-codec.js";
 import { type ModelSpec, signatureNameOf } from "../model-spec.js";
 import { assertOptionNames } from "../option-names.js";
+import { readSignatures } from "../saved-model/read-saved-model.js";
 import { describe } from "../tensor/values.js";
 import type { ClassifyResult, MultiInferenceResult, PredictResult, RegressResult, TensorMap } from "../transport/transport.js";
 import { decodePredictionLog, isCall } from "./prediction-log.js";
+import { callProblems, type Signatures } from "./record-problems.js";
 import { readTFRecords } from "./tfrecord.js";
-import type { CallRecord, MultiInferenceRecord, WarmupRecord } from "./warmup-record.js";
+import { assertRecord, type CallRecord, type MultiInferenceRecord, type WarmupRecord } from "./warmup-record.js";
 
 /**
  * The records of a recording, oldest first, with the answers the calls had.
@@ -40,6 +43,12 @@ export interface WarmupRecordsOptions {
   readonly model?: string | undefined;
   /** Records at most. @defaultValue 1000, which is what servers take from a file */
   readonly maxRecords?: number | undefined;
+  /** Version folder of the model that calls have to fit. @defaultValue only what is wrong for every model is left out */
+  readonly versionDir?: string | undefined;
+  /** Signatures that calls have to fit, by name. @defaultValue those of the model in `versionDir` */
+  readonly signatures?: Signatures | undefined;
+  /** Is told of every call that is left out since `writeWarmupFile` would refuse it, and why. @defaultValue nobody is told */
+  readonly onLeftOut?: ((record: CallRecord, problems: readonly string[]) => void) | undefined;
 }
 
 /** Defaults of {@link WarmupRecordsOptions}. */
@@ -51,24 +60,37 @@ export const warmupRecordsDefaults = Object.freeze({ maxRecords: 1000 } as const
  *
  * Examples have the same shape if their features have the same names, kinds and numbers of values.
  *
- * @param path - As {@link readRecording} takes it; it also says what is thrown.
+ * Calls that would keep a server from loading the version are left out: a server answers some that do not fit the signature to the letter,
+ * and models change.
+ *
+ * @param path - As {@link readRecording} takes it; it also says what is thrown, and `readSavedModel` what is for `versionDir`.
  */
 export async function warmupRecordsFrom(path: string, options: WarmupRecordsOptions = {}): Promise<CallRecord[]> {
-  assertOptionNames(options, { known: { model: true, maxRecords: true } });
-  const { model, maxRecords = warmupRecordsDefaults.maxRecords } = options;
+  assertOptionNames(options, { known: { model: true, maxRecords: true, versionDir: true, signatures: true, onLeftOut: true } });
+  const { model, maxRecords = warmupRecordsDefaults.maxRecords, versionDir, onLeftOut } = options;
   if (!(Number.isSafeInteger(maxRecords) && maxRecords >= 1))
     throw new RangeError(`maxRecords: expected a whole number from 1 up, got ${describe(maxRecords)}`);
+  if (onLeftOut !== undefined && typeof onLeftOut !== "function")
+    throw new TypeError(`onLeftOut: expected a function, got ${describe(onLeftOut)}`);
+  const signatures = options.signatures ?? (versionDir === undefined ? undefined : await readSignatures(versionDir));
   /** By what makes calls alike, oldest first; never more than are wanted, so that long recordings fit in memory. */
   const newest = new Map<string, CallRecord>();
   for await (const record of readRecording(path)) {
     if (!isCall(record) || (model !== undefined && modelOf(record) !== model)) continue;
-    const form = formOf(record);
-    newest.delete(form);
-    newest.set(form, { ...record, response: undefined, logMetadata: undefined });
-    const [oldest] = newest.keys();
-    if (newest.size > maxRecords && oldest !== undefined) newest.delete(oldest);
+    const problems = callProblems(record, signatures);
+    if (problems.length > 0) onLeftOut?.(record, problems);
+    else putNewest(newest, record, maxRecords);
   }
   return [...newest.values()].reverse();
+}
+
+/** Put a call in the place of an older one like it, or of the oldest where there would be too many. */
+function putNewest(newest: Map<string, CallRecord>, call: CallRecord, maxRecords: number): void {
+  const form = formOf(call);
+  newest.delete(form);
+  newest.set(form, { ...call, response: undefined, logMetadata: undefined });
+  const [oldest] = newest.keys();
+  if (newest.size > maxRecords && oldest !== undefined) newest.delete(oldest);
 }
 
 function modelOf(record: CallRecord): string | undefined {
@@ -128,13 +150,15 @@ export interface ReplayClient {
  * Send a recorded call again, as it was, to wherever the client sends calls.
  *
  * @returns The answer, to compare with the recorded one in `record.response`.
- * @throws What the client's call rejects with.
+ * @throws What the client's call rejects with; ServingError `INVALID_ARGUMENT` for a log that holds no call, TypeError for what is no record.
  */
 export async function replayRecord(
   client: ReplayClient,
-  record: CallRecord,
+  record: WarmupRecord,
   options: ReplayOptions = {},
 ): Promise<NonNullable<CallRecord["response"]>> {
+  assertRecord(record);
+  if (!isCall(record)) throw new ServingError(`replay: expected a call, got a log of kind ${record.kind}`, { code: "INVALID_ARGUMENT" });
   if (record.kind === "predict") {
     return client.predict(record.modelSpec, record.inputs, { ...options, outputFilter: record.outputFilter });
   }

@@ -7,7 +7,9 @@
  *     uint64 length, uint32 masked CRC-32C of the length, length bytes of data, uint32 masked CRC-32C of the data
  */
 import { createReadStream } from "node:fs";
-import { type FileHandle, open } from "node:fs/promises";
+import { open } from "node:fs/promises";
+import type { Writable } from "node:stream";
+import { finished } from "node:stream/promises";
 import { FormatError, isServingError } from "../errors.js";
 import { assertOptionNames } from "../option-names.js";
 import { describe, isBytes } from "../tensor/values.js";
@@ -20,24 +22,54 @@ export const framingBytes = headerBytes + 4;
 /** What is read or written at once, so that small records cost no system calls. */
 const chunkBytes = 256 * 1024;
 
+/** Where a writer's chunks go. */
+interface Sink {
+  write(chunk: Uint8Array): Promise<void>;
+  sync(): Promise<void>;
+  close(): Promise<void>;
+}
+
+async function fileSink(path: string): Promise<Sink> {
+  const file = await open(path, "w");
+  // Unlike write(), writeFile() goes on where the system took only a part.
+  return { write: (chunk) => file.writeFile(chunk), sync: () => file.sync(), close: () => file.close() };
+}
+
+async function streamSink(stream: Writable): Promise<Sink> {
+  // Errors reach whoever waits for a write or the end; as events that nobody hears they would end the process.
+  stream.on("error", () => {});
+  return {
+    write: (chunk) => new Promise((resolve, reject) => stream.write(chunk, (error) => (error ? reject(error) : resolve()))),
+    sync: async () => {},
+    close: () => finished(stream.end(), { readable: false }),
+  };
+}
+
 /**
- * Writes a TFRecord file, byte for byte as TensorFlow does, in chunks of some hundred KB.
+ * Writes TFRecords to a file or stream, byte for byte as TensorFlow does, in chunks of some hundred KB.
  *
- * A file that exists is replaced, from the construction on. No record is sure to be in it before {@link TFRecordWriter.close}, which is also
- * what tells of a file that could not be opened.
+ * A file that exists is replaced, from the construction on; one that cannot be opened fails every write, the first included. A stream, such
+ * as one that compresses, is ended by {@link TFRecordWriter.close}; before that no record is sure to be written.
  */
 export class TFRecordWriter {
-  readonly #file: Promise<FileHandle>;
+  readonly #sink: Promise<Sink>;
   /** Settles once every chunk that was handed over is written. */
   #written: Promise<unknown>;
-  #chunk = new Uint8Array(chunkBytes);
+  readonly #chunk = new Uint8Array(chunkBytes);
   #filledBytes = 0;
   #closed: Promise<void> | undefined;
 
-  constructor(path: string) {
-    this.#file = open(path, "w");
-    this.#written = this.#file;
-    reportedLater(this.#file);
+  /**
+   * @param target - Path of the file, or a stream.
+   * @throws TypeError if it is neither.
+   */
+  constructor(target: string | Writable) {
+    if (typeof target !== "string" && !isWritable(target)) {
+      throw new TypeError(`target: expected a path or a Writable stream, got ${describe(target)}`);
+    }
+    this.#sink = typeof target === "string" ? fileSink(target) : streamSink(target);
+    this.#written = this.#sink;
+    reportedLater(this.#sink);
   }
 
   /**
@@ -52,27 +84,28 @@ export class TFRecordWriter {
     if (!isBytes(record)) throw new TypeError(`record: expected a Uint8Array, got ${describe(record)}`);
     if (this.#closed !== undefined) throw new Error("write: the TFRecordWriter is closed");
     const size = record.length + framingBytes;
-    const isFull = size > this.#chunk.length - this.#filledBytes;
-    // The chunk before this one: it is written while the next one is filled.
-    const before = this.#written;
-    if (isFull) this.#handOver(size);
-    this.#filledBytes = frameRecord(record, this.#chunk, this.#filledBytes);
-    if (isFull) await before;
+    const isFull = size > chunkBytes - this.#filledBytes;
+    // What came before this chunk: it is written while the next one is filled.
+    const before = isFull ? this.#written : this.#sink;
+    if (isFull) this.#handOver();
+    if (size > chunkBytes) this.#send(framed(record, size));
+    else this.#filledBytes = frameRecord(record, this.#chunk, this.#filledBytes);
+    await before;
   }
 
-  /** Hand every record so far to the system, where others can read it. */
+  /** Hand every record so far to the system, where others can read it, or to the stream. */
   async flush(): Promise<void> {
     this.#handOver();
     await this.#written;
   }
 
-  /** Have every record so far on the disk (fsync), so that the file can be renamed to its real name. */
+  /** Have every record so far on the disk (fsync), so that the file can be renamed to its real name; of a stream no more than `flush`. */
   async sync(): Promise<void> {
     await this.flush();
-    await (await this.#file).sync();
+    await (await this.#sink).sync();
   }
 
-  /** Write what is left and close the file; again, it does nothing. @throws the system's error if not all records were written. */
+  /** Write what is left and close the file or end the stream; again, it does nothing. @throws the system's error if not all was written. */
   close(): Promise<void> {
     this.#closed ??= this.#close();
     return this.#closed;
@@ -85,23 +118,37 @@ export class TFRecordWriter {
   async #close(): Promise<void> {
     const flushed = this.flush();
     reportedLater(flushed);
-    const file = await this.#file;
+    const sink = await this.#sink;
     try {
       await flushed;
     } finally {
-      await file.close();
+      await sink.close();
     }
   }
 
-  /** Have the chunk written after those before it, and begin one with room for so many bytes. */
-  #handOver(roomBytes = 0): void {
-    const filled = this.#chunk.subarray(0, this.#filledBytes);
-    // Unlike write(), writeFile() goes on where the system took only a part.
-    this.#written = this.#written.then(async () => (await this.#file).writeFile(filled));
-    reportedLater(this.#written);
-    this.#chunk = new Uint8Array(Math.max(chunkBytes, roomBytes));
+  /** Have what is in the chunk written; a copy, since streams may hold on to it. */
+  #handOver(): void {
+    if (this.#filledBytes > 0) this.#send(this.#chunk.slice(0, this.#filledBytes));
     this.#filledBytes = 0;
   }
+
+  /** Have bytes written after those before them. */
+  #send(bytes: Uint8Array): void {
+    this.#written = this.#written.then(async () => (await this.#sink).write(bytes));
+    reportedLater(this.#written);
+  }
+}
+
+function isWritable(value: unknown): value is Writable {
+  const { write, end, on } = Object(value) as Partial<Record<keyof Writable, unknown>>;
+  return [write, end, on].every((method) => typeof method === "function");
+}
+
+/** A record in memory of its own. */
+function framed(record: Uint8Array, size: number): Uint8Array {
+  const bytes = new Uint8Array(size);
+  frameRecord(record, bytes, 0);
+  return bytes;
 }
 
 /** A failure of this promise shows where it is awaited next; until then it is no unhandled one. */
@@ -173,6 +220,42 @@ async function* records(source: string | AsyncIterable<Uint8Array>, unread: Unre
   } catch (error) {
     if (onCorrupt === "throw" || !isServingError(error, "FormatError")) throw error;
   }
+}
+
+/** What {@link countTFRecords} reads at once: many small records, or little of a large one. */
+const countedBytes = 64 * 1024;
+
+/**
+ * The number of records in a TFRecord file, up to a damaged length or the end; data is stepped over, not checked.
+ *
+ * @throws The system's error where the file cannot be read.
+ */
+export async function countTFRecords(path: string): Promise<number> {
+  const file = await open(path);
+  try {
+    const { size } = await file.stat();
+    const window = new Uint8Array(countedBytes);
+    let [windowStart, windowEnd, at, count] = [0, 0, 0, 0];
+    for (;;) {
+      if (at + headerBytes > windowEnd) {
+        windowStart = at;
+        windowEnd = at + (await file.read(window, 0, countedBytes, at)).bytesRead;
+      }
+      const length = at + headerBytes > windowEnd ? undefined : lengthIn(window, at - windowStart);
+      if (length === undefined) return count;
+      at += framingBytes + length;
+      if (at > size) return count;
+      count++;
+    }
+  } finally {
+    await file.close();
+  }
+}
+
+/** The length in a record's header; `undefined` if its checksum does not fit. */
+function lengthIn(bytes: Uint8Array, at: number): number | undefined {
+  if (uint32At(bytes, at + 8) !== maskedCrc32c(bytes.subarray(at, at + 8))) return undefined;
+  return uint32At(bytes, at) + uint32At(bytes, at + 4) * 2 ** 32;
 }
 
 /** Bytes that were read and not yielded yet. */

@@ -1,9 +1,9 @@
 /** What a server would make of a warm-up file. */
 import { stat } from "node:fs/promises";
 import { dirname } from "node:path";
-import { isServingError } from "../errors.js";
+import { isServingError, ServingError } from "../errors.js";
 import { assertOptionNames } from "../option-names.js";
-import { readSavedModel } from "../saved-model/read-saved-model.js";
+import { isUnreadModel, readSignatures } from "../saved-model/read-saved-model.js";
 import { decodePredictionLog } from "./prediction-log.js";
 import { type RecordProblem, recordProblems, type Severity, type Signatures } from "./record-problems.js";
 import { framingBytes, readTFRecords } from "./tfrecord.js";
@@ -40,7 +40,9 @@ const noWarmup = "servers load the version without warm-up";
  * Without signatures only what is wrong for any model is found. Reading ends at the record behind the 1000 that servers take. What is in the
  * file never makes this throw, nor does a missing file, which is `useless`.
  *
- * @throws What `readSavedModel` throws for the model, and the system's error where the file cannot be read.
+ * @param path - The file itself, such as `models/half_plus_two/1/assets.extra/tf_serving_warmup_requests`.
+ * @throws FormatError if the model's `saved_model.pb` is damaged; what `readSavedModel` throws where `savedModelDir` holds no model that
+ *   can be read; ServingError `INVALID_ARGUMENT` if `path` is a folder, the system's error where the file cannot be read.
  */
 export async function validateWarmupFile(path: string, options: ValidateWarmupFileOptions = {}): Promise<Finding[]> {
   assertOptionNames(options, { known: { savedModelDir: true, signatures: true } });
@@ -69,23 +71,25 @@ export async function validateWarmupFile(path: string, options: ValidateWarmupFi
   return findings;
 }
 
-/** Signatures of a model that was named, or lies around the file. */
+/** Signatures of a model that was named, or lies around the file; that one may be missing, or in a form that is not read here. */
 async function signaturesFor(path: string, savedModelDir: string | undefined): Promise<Signatures | undefined> {
   try {
-    return (await readSavedModel(savedModelDir ?? dirname(dirname(path)))).signatures;
+    return await readSignatures(savedModelDir ?? dirname(dirname(path)));
   } catch (error) {
-    if (savedModelDir === undefined && isServingError(error) && error.code === "NOT_FOUND") return undefined;
+    if (savedModelDir === undefined && isUnreadModel(error)) return undefined;
     throw error;
   }
 }
 
 async function sizeOf(path: string): Promise<number | undefined> {
-  try {
-    return (await stat(path)).size;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw error;
+  const status = await stat(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== "ENOENT") throw error;
+  });
+  if (status?.isDirectory()) {
+    const wanted = "expected a warm-up file, such as assets.extra/tf_serving_warmup_requests in a version folder";
+    throw new ServingError(`${path}: ${wanted}, got a folder`, { code: "INVALID_ARGUMENT" });
   }
+  return status?.size;
 }
 
 function problemsOf(bytes: Uint8Array, signatures: Signatures | undefined): RecordProblem[] {

@@ -4,7 +4,8 @@ import type { ExampleLike } from "../example-values.js";
 import { type InferenceTaskLike, inferenceTasksFrom } from "../inference-inputs.js";
 import { type ModelLike, type ModelSpec, modelSpecFrom } from "../model-spec.js";
 import { assertOptionNames } from "../option-names.js";
-import type { PredictInputs } from "../predict-inputs.js";
+import { type PredictInputs, tensorsOnly } from "../predict-inputs.js";
+import { describe, isBytes } from "../tensor/values.js";
 import type { ClassifyResult, MultiInferenceResult, PredictResult, RegressResult, TensorMap } from "../transport/transport.js";
 
 /** What a call of any kind may have beside its request. */
@@ -92,11 +93,11 @@ export interface ExampleRecordOptions {
  * A record of a predict call. Values are kept as they are; they are converted by the signature when the record is written.
  *
  * @param inputs - As `client.predict` takes them: values by input name, or the bare value for a model with one input.
- * @throws TypeError or RangeError if the model or an option is not valid.
+ * @throws TypeError or RangeError if the model, an option or what holds the values is not valid.
  */
 export function predictRecord(model: ModelLike, inputs: PredictInputs, options: PredictRecordOptions = {}): PredictRecord<PredictInputs> {
   assertOptionNames(options, { known: { outputFilter: true } });
-  return { kind: "predict", modelSpec: modelSpecFrom(model), inputs, ...options };
+  return checked({ kind: "predict", modelSpec: modelSpecFrom(model), inputs, ...options });
 }
 
 /** A record of a classify call; examples as `client.classify` takes them, errors as in {@link predictRecord}. */
@@ -105,7 +106,7 @@ export function classifyRecord(
   examples: readonly ExampleLike[],
   options: ExampleRecordOptions = {},
 ): ClassifyRecord<ExampleLike> {
-  return { kind: "classify", modelSpec: modelSpecFrom(model), examples, ...contextOf(options) };
+  return checked({ kind: "classify", modelSpec: modelSpecFrom(model), examples, ...contextOf(options) });
 }
 
 /** A record of a regress call; examples as `client.regress` takes them, errors as in {@link predictRecord}. */
@@ -114,7 +115,7 @@ export function regressRecord(
   examples: readonly ExampleLike[],
   options: ExampleRecordOptions = {},
 ): RegressRecord<ExampleLike> {
-  return { kind: "regress", modelSpec: modelSpecFrom(model), examples, ...contextOf(options) };
+  return checked({ kind: "regress", modelSpec: modelSpecFrom(model), examples, ...contextOf(options) });
 }
 
 /** A record of a multiInference call; tasks and examples as `client.multiInference` takes them, errors as in {@link predictRecord}. */
@@ -123,11 +124,68 @@ export function multiInferenceRecord(
   examples: readonly ExampleLike[],
   options: ExampleRecordOptions = {},
 ): MultiInferenceRecord<ExampleLike> {
-  const checked = inferenceTasksFrom(tasks).map(({ spec, method }) => ({ model: spec, method }));
-  return { kind: "multiInference", tasks: checked, examples, ...contextOf(options) };
+  const ownTasks = inferenceTasksFrom(tasks).map(({ spec, method }) => ({ model: spec, method }));
+  return checked({ kind: "multiInference", tasks: ownTasks, examples, ...contextOf(options) });
 }
 
 function contextOf(options: ExampleRecordOptions): ExampleRecordOptions {
   assertOptionNames(options, { known: { context: true } });
   return options;
+}
+
+function checked<Checked extends WarmupRecordLike>(record: Checked): Checked {
+  assertRecord(record);
+  return record;
+}
+
+/**
+ * Check that a value has the parts of a record; the values in these are checked when they are converted.
+ *
+ * @throws TypeError that names the part.
+ */
+export function assertRecord(value: unknown): asserts value is WarmupRecordLike {
+  const { kind, modelSpec, inputs, outputFilter, examples, tasks, bytes } = Object(value) as Record<string, unknown>;
+  switch (kind) {
+    case "predict":
+      assertModel(modelSpec, "modelSpec");
+      tensorsOnly(inputs as PredictInputs);
+      if (outputFilter !== undefined) assertList(outputFilter, "outputFilter", "names");
+      return;
+    case "classify":
+    case "regress":
+      assertModel(modelSpec, "modelSpec");
+      assertList(examples, "examples", "examples");
+      return;
+    case "multiInference":
+      assertTasks(tasks);
+      assertList(examples, "examples", "examples");
+      return;
+    case "empty":
+    case "sessionRun":
+    case "predictStreamed":
+      if (!isBytes(bytes)) throw new TypeError(`bytes: expected a Uint8Array, got ${describe(bytes)}`);
+      return;
+    default:
+      throw new TypeError(`expected what predictRecord and the like make, got ${describe(value)}`);
+  }
+}
+
+/** Unlike a builder, a record may have an empty name: servers pass over it, so files have some. */
+function assertModel(spec: unknown, what: string): void {
+  const { name } = Object(spec) as Partial<ModelSpec>;
+  if (typeof name !== "string") throw new TypeError(`${what}: expected { name, signatureName?, ... }, got ${describe(spec)}`);
+}
+
+function assertTasks(tasks: unknown): void {
+  assertList(tasks, "tasks", "{ model, method }");
+  for (const [index, task] of tasks.entries()) {
+    const { model, method } = Object(task) as Record<string, unknown>;
+    assertModel(model, `tasks[${index}].model`);
+    if (method === "classify" || method === "regress") continue;
+    throw new TypeError(`tasks[${index}]: expected method "classify" or "regress", got ${describe(method)}`);
+  }
+}
+
+function assertList(value: unknown, what: string, items: string): asserts value is readonly unknown[] {
+  if (!Array.isArray(value)) throw new TypeError(`${what}: expected a list of ${items}, got ${describe(value)}`);
 }

@@ -103,10 +103,14 @@ describe("readSavedModel", () => {
   it.each([
     ["thousand.tfrecord", 1000],
     ["empty_file.tfrecord", 0],
-    ["corrupt/data_flipped.tfrecord", 1],
+    ["corrupt/length_flipped.tfrecord", 1],
+    ["corrupt/length_crc_flipped.tfrecord", 1],
     ["corrupt/zero_tail.tfrecord", 3],
     ["corrupt/cut_in_length.tfrecord", 1],
-  ])("counts the warm-up records of %s up to any damage", async (file, records) => {
+    ["corrupt/cut_in_data.tfrecord", 1],
+    // Nobody reads the data to count records.
+    ["corrupt/data_flipped.tfrecord", 3],
+  ])("counts the warm-up records of %s up to a damaged length or the end", async (file, records) => {
     const dir = copyOf(pathOf("tf1_frozen", "1"));
     mkdirSync(join(dir, "assets.extra"));
     copyFileSync(new URL(`../fixtures/tfrecord/${file}`, import.meta.url), join(dir, "assets.extra", "tf_serving_warmup_requests"));
@@ -145,15 +149,15 @@ describe("readSavedModel", () => {
 
   describe("rejects", () => {
     it.each([
-      ["a folder without a model", () => pathOf("half_plus_two")],
-      ["a folder that is not there", () => pathOf("half_plus_two", "9")],
-      ["a file", () => pathOf("half_plus_two", "00000123", "saved_model.pb")],
-    ])("%s", async (_, dir) => {
+      ["a base path, and names a version in it", () => pathOf("half_plus_two"), pathOf("half_plus_two", "00000123")],
+      ["a folder that is not there", () => pathOf("half_plus_two", "9"), "models/half_plus_two/1"],
+      ["saved_model.pb", () => pathOf("half_plus_two", "00000123", "saved_model.pb"), pathOf("half_plus_two", "00000123")],
+    ])("%s", async (_, dir, wanted) => {
       await expect(readSavedModel(dir())).rejects.toMatchObject({
         name: "ServingError",
         code: "NOT_FOUND",
         message: `${dir()}: expected a version folder with a saved_model.pb, got none`,
-        hint: "Give the folder of one version, such as models/half_plus_two/1.",
+        hint: `Give the folder of one version, such as ${wanted}.`,
       });
     });
 

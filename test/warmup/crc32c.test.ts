@@ -47,4 +47,9 @@ describe("crc32c", () => {
       }
     }
   });
+
+  it.each(["123456789", [1, 2], Float32Array.of(1), undefined])("rejects %o", (value) => {
+    expect(() => crc32c(value as never)).toThrow(TypeError);
+    expect(() => maskedCrc32c(value as never)).toThrow(/^expected a Uint8Array, got /);
+  });
 });

@@ -26,6 +26,25 @@ function normalized(bytes: Uint8Array): PredictionLog {
   return log;
 }
 
+/** A length-delimited field; short ones are enough here. */
+function field(tag: number, ...content: Uint8Array[]): Uint8Array {
+  const bytes = Buffer.concat(content);
+  return Uint8Array.of(tag, bytes.length, ...bytes);
+}
+
+/** Where texts stand in logs, by the tags on the way to each. */
+const textPaths: readonly [string, readonly number[]][] = [
+  ["the name of a model", [0x32, 0x0a, 0x0a, 0x0a]],
+  ["the name of a signature", [0x12, 0x0a, 0x0a, 0x1a]],
+  ["the name of an input", [0x32, 0x0a, 0x12, 0x0a]],
+  ["the name of a wanted output", [0x32, 0x0a, 0x1a]],
+  ["the name of a feature", [0x1a, 0x0a, 0x12, 0x0a, 0x0a, 0x0a, 0x0a, 0x0a]],
+  ["the method of a task", [0x22, 0x0a, 0x0a, 0x12]],
+  ["the name of an answer's output", [0x32, 0x12, 0x0a, 0x0a]],
+  ["an answer's label", [0x12, 0x12, 0x0a, 0x0a, 0x0a, 0x0a]],
+  ["a tag in the metadata", [0x0a, 0x1a]],
+];
+
 const examples = [
   { x: { kind: "float", values: [1] } },
   {
@@ -118,6 +137,20 @@ describe("decodePredictionLog", () => {
     expect(decodePredictionLog(Uint8Array.of(0x32, 0, 0x12, 0, 0x32, 0, 0x0a, 0))).toMatchObject({ kind: "predict" });
   });
 
+  it("merges a kind, a request or metadata that comes in several parts", () => {
+    const [modelSpec, filter] = [field(0x0a, field(0x0a, Uint8Array.of(109))), field(0x1a, Uint8Array.of(121))];
+    const requests = field(0x32, field(0x0a, modelSpec), field(0x0a, filter));
+    const [first, second] = [field(0x32, field(0x0a, modelSpec)), field(0x32, field(0x0a, filter))];
+    const merged = { kind: "predict", modelSpec: { name: "m" }, inputs: {}, outputFilter: ["y"] };
+    expect(decodePredictionLog(requests)).toEqual(merged);
+    expect(decodePredictionLog(Buffer.concat([first, field(0x0a, modelSpec), second, field(0x0a, filter)]))).toEqual({
+      ...merged,
+      logMetadata: Uint8Array.of(...modelSpec, ...filter),
+    });
+    // Another kind between them takes the place of the first.
+    expect(decodePredictionLog(Buffer.concat([first, field(0x12), second]))).toEqual({ ...merged, modelSpec: { name: "" } });
+  });
+
   it.each([
     ["a tensor of a dtype without a form here", { predictLog: { response: { outputs: { y: TensorProto.create({ dtype: 20 }) } } } }],
     ["classifications without a result", { classifyLog: { response: {} } }],
@@ -129,6 +162,13 @@ describe("decodePredictionLog", () => {
   });
 
   describe("rejects", () => {
+    it.each(textPaths)("%s that is not UTF-8", (_what, path) => {
+      const bytes = path.reduceRight<Uint8Array>((content, tag) => field(tag, content), Uint8Array.of(0xff));
+      expect(() => decodePredictionLog(bytes)).toThrow(
+        expect.objectContaining({ name: "FormatError", message: "malformed message: a text that is not UTF-8" }),
+      );
+    });
+
     const inputs = { x: TensorProto.create({ dtype: 20 }) };
     it.each([
       ["what is no message", Uint8Array.of(255, 255, 255), "FormatError", /malformed message/],
@@ -141,6 +181,8 @@ describe("decodePredictionLog", () => {
         "FormatError",
         /tasks\[0\]: expected the method .*classify or .*regress, got "tensorflow\/serving\/predict"/,
       ],
+      ["metadata that is no message", Uint8Array.of(0x0a, 1, 0xff), "FormatError", /malformed message/],
+      ["metadata that is no message in a log of no use", Uint8Array.of(0x2a, 0, 0x0a, 1, 0xff), "FormatError", /malformed message/],
     ])("%s", (_what, log, name, message) => {
       const bytes = log instanceof Uint8Array ? log : PredictionLog.encode(PredictionLog.fromPartial(log)).finish();
       expect(() => decodePredictionLog(bytes)).toThrow(expect.objectContaining({ name, message: expect.stringMatching(message) }));
@@ -152,5 +194,10 @@ describe("encodePredictionLog", () => {
   it.each(logs)("writes %s so that the generated code reads the same", (name) => {
     const written = encodePredictionLog(decodePredictionLog(bytesOf(name)));
     expect(normalized(written)).toEqual(normalized(bytesOf(name)));
+  });
+
+  it("refuses metadata that is no LogMetadata", () => {
+    const record = { kind: "predict", modelSpec: { name: "m" }, inputs: {}, logMetadata: Uint8Array.of(0xff) } as const;
+    expect(() => encodePredictionLog(record)).toThrow(expect.objectContaining({ name: "FormatError" }));
   });
 });

@@ -1,8 +1,10 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import { PredictionClient } from "../../src/client/prediction-client.js";
+import { readSavedModel } from "../../src/saved-model/index.js";
 import { type ModelServer, startModelServer } from "../../src/server/index.js";
 import { tensor } from "../../src/tensor/tensor.js";
 import { createRecorder, type Recorder, type RecorderOptions } from "../../src/warmup/recorder.js";
@@ -138,6 +140,24 @@ describe("createRecorder", () => {
     expect(size + size / records).toBeGreaterThan(1000);
   });
 
+  it("drops a call that is larger than the room left, and goes on with those that are not", async () => {
+    const { client, recorder } = recorded({ maxBytes: 2000 }, new EchoTransport());
+    await client.predict(name, { x: x(1) });
+    await client.predict(name, { x: x(...new Float32Array(1000)) });
+    await client.predict(name, { x: x(2) });
+    await recorder.close();
+    expect(recorder.stats()).toEqual({ recorded: 2, dropped: 1, failed: 0 });
+    expect(inputsOf(await recordsIn())).toEqual([[1], [2]]);
+  });
+
+  it("writes after the callers have their results", async () => {
+    const { client, recorder } = recorded();
+    await client.predict(name, { x: x(1) });
+    expect(existsSync(dir)).toBe(false);
+    await recorder.close();
+    expect(inputsOf(await recordsIn())).toEqual([[1]]);
+  });
+
   it("drops calls while too much waits for the disk", async () => {
     const { client, recorder } = recorded({}, new EchoTransport());
     const megabyte = tensor("uint8", [2 ** 20], new Uint8Array(2 ** 20));
@@ -209,7 +229,9 @@ describe("createRecorder", () => {
 
   describe("rejects", () => {
     it.each([
+      [undefined, "options: expected { dir, sampleRate?, ... }, got undefined"],
       [{}, "dir: expected a path, got undefined"],
+      [{ dir: "d", sampleRate: "1" }, 'sampleRate: expected a number from 0 to 1, got "1"'],
       [{ dir: "d", sampleRate: 2 }, "sampleRate: expected a number from 0 to 1, got 2"],
       [{ dir: "d", maxRecords: 0 }, "maxRecords: expected a whole number from 1 up, got 0"],
       [{ dir: "d", maxBytes: "1" }, 'maxBytes: expected a whole number from 1 up, got "1"'],
@@ -277,6 +299,31 @@ describe("warmupRecordsFrom", () => {
     expect((await warmupRecordsFrom(dir, { model: "n" })).map(({ kind }) => kind)).toEqual(["multiInference", "predict"]);
   });
 
+  it("leaves out calls that would keep a server from loading the version, and tells of them", async () => {
+    const echo = new EchoTransport();
+    const { client, recorder } = recorded({}, echo);
+    await client.predict(name, { x: x(1) });
+    await client.predict(name, { x: tensor("float32", [1, 1], [1]) });
+    await client.predict(name, { x: x() });
+    await client.predict({ name, signatureName: "old" }, { x: x(1) });
+    await recorder.close();
+
+    const versionDir = fileURLToPath(new URL("../fixtures/saved_models/half_plus_two/00000123", import.meta.url));
+    const { signatures } = await readSavedModel(versionDir);
+    for (const options of [{ versionDir }, { signatures }]) {
+      const leftOut: string[] = [];
+      const onLeftOut = (call: CallRecord, problems: readonly string[]) => leftOut.push(`${call.kind}: ${problems.join()}`);
+      expect(inputsOf(await warmupRecordsFrom(dir, { ...options, onLeftOut }))).toEqual([[1]]);
+      expect(leftOut).toEqual([
+        expect.stringMatching(/^predict: input "x": expected float32 \[\?\], got float32 \[1, 1\]/),
+        expect.stringMatching(/^predict: input "x" has no rows/),
+        expect.stringMatching(/^predict: signature "old" is not in the model/),
+      ]);
+    }
+    // Without signatures only what no model takes.
+    expect(await warmupRecordsFrom(dir)).toHaveLength(3);
+  });
+
   it("gives the newest maxRecords", async () => {
     await record(async (client) => {
       for (const values of [[1], [1, 2], [1, 2, 3], [4]]) await client.predict(name, { x: x(...values) });
@@ -286,6 +333,7 @@ describe("warmupRecordsFrom", () => {
 
   it("rejects malformed options", async () => {
     await expect(warmupRecordsFrom(dir, { maxRecords: 0 })).rejects.toThrow("maxRecords: expected a whole number from 1 up, got 0");
+    await expect(warmupRecordsFrom(dir, { versionDir: dir })).rejects.toMatchObject({ code: "NOT_FOUND" });
     await expect(warmupRecordsFrom(dir, { signature: "s" } as never)).rejects.toThrow("signature: unknown option");
   });
 });
@@ -304,8 +352,20 @@ describe("replayRecord", () => {
       await client.multiInference([{ model: regress, method: "regress" }], examples);
     });
     await using client = new PredictionClient(server.grpcTarget);
-    const records = (await recordsIn()) as CallRecord[];
-    expect(records).toHaveLength(4);
-    for (const call of records) expect(await replayRecord(client, call, { timeoutMs: 5000 })).toEqual(call.response);
+    let count = 0;
+    for await (const call of readRecording(dir)) {
+      count++;
+      expect(await replayRecord(client, call, { timeoutMs: 5000 })).toEqual((call as CallRecord).response);
+    }
+    expect(count).toBe(4);
+  });
+
+  it("rejects logs that hold no call, and what is no record", async () => {
+    await using client = new PredictionClient(new EchoTransport());
+    await expect(replayRecord(client, { kind: "empty", bytes: new Uint8Array() })).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: "replay: expected a call, got a log of kind empty",
+    });
+    await expect(replayRecord(client, { kind: "toString" } as never)).rejects.toThrow(TypeError);
   });
 });

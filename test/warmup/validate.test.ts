@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { Signature } from "../../src/signature.js";
+import type { Signature, TensorSpec } from "../../src/signature.js";
 import { tensor } from "../../src/tensor/tensor.js";
 import { encodePredictionLog } from "../../src/warmup/prediction-log.js";
 import { TFRecordWriter } from "../../src/warmup/tfrecord.js";
@@ -165,6 +165,23 @@ describe("validateWarmupFile", () => {
     expect(findings).toEqual(messages.map((message) => blocking(expect.stringMatching(message), 1)));
   });
 
+  it.each([
+    [{ ...predict, modelSpec: { name: "m", signatureName: "__saved_model_init_op" }, inputs: {} }],
+    [{ ...predict, modelSpec: { name: "m", signatureName: "train" }, outputFilter: ["loss", "train_op"] }],
+  ])("finds outputs without a value to keep the version from loading: %o", async (record) => {
+    const operation = { dtype: "invalid", shape: [] } as const;
+    const { x: input } = (signatures["serving_default"] as Signature).inputs as { x: TensorSpec };
+    const odd: Record<string, Signature> = {
+      __saved_model_init_op: { methodName: "", inputs: {}, outputs: { __saved_model_init_op: operation } },
+      train: { methodName: "", inputs: { x: input }, outputs: { loss: { dtype: "float32", shape: [] }, train_op: operation } },
+    };
+    const findings = await validateWarmupFile(await fileOf(record), { signatures: odd });
+    expect(findings).toEqual([blocking(expect.stringMatching(/^output "(__saved_model_init|train)_op" is of dtype invalid/))]);
+    expect(await validateWarmupFile(await fileOf({ ...record, outputFilter: ["loss"] }), { signatures: odd })).not.toContainEqual(
+      blocking(expect.stringMatching(/dtype invalid/)),
+    );
+  });
+
   it("finds a streamed log to keep the version from loading", async () => {
     const findings = await validateWarmupFile(await fileOf({ kind: "predictStreamed", bytes: Uint8Array.of(0x3a, 0) }));
     expect(findings).toEqual([blocking(expect.stringMatching(/Unsupported log_type for warmup: 7/))]);
@@ -189,6 +206,25 @@ describe("validateWarmupFile", () => {
     expect(await validateWarmupFile(path)).toHaveLength(2);
   });
 
+  it.each([
+    ["variables/variables.index", "x"],
+    ["fingerprint.pb", "x"],
+  ])("reads nothing of a model but its signatures, and so not %s", async (name, text) => {
+    const dir = mkdtempSync(join(folder, "model-"));
+    cpSync(halfPlusTwo, dir, { recursive: true });
+    writeFileSync(join(dir, name), text);
+    expect(await validateWarmupFile(join(fixtures, "tfrecord/one.tfrecord"), { savedModelDir: dir })).toEqual([]);
+  });
+
+  it("finds what is wrong for any model beside a model in another form", async () => {
+    const assets = join(mkdtempSync(join(folder, "model-")), "assets.extra");
+    mkdirSync(assets);
+    writeFileSync(join(assets, "../saved_model.pbtxt"), "");
+    const path = join(assets, "tf_serving_warmup_requests");
+    cpSync(await fileOf({ ...predict, inputs: { z: tensor("float32", [0], []) } }), path);
+    expect(await validateWarmupFile(path)).toEqual([blocking(expect.stringMatching(/no rows/))]);
+  });
+
   it("finds what is wrong for any model where it knows no signatures", async () => {
     const path = await fileOf({ ...predict, inputs: { z: tensor("float32", [0], []) } }, { ...classify, examples: [] });
     const messages = (await validateWarmupFile(path)).map(({ message }: Finding) => message);
@@ -205,7 +241,8 @@ describe("validateWarmupFile", () => {
     });
 
     it("a path that is no file", async () => {
-      await expect(validateWarmupFile(folder)).rejects.toMatchObject({ code: "EISDIR" });
+      const message = `${folder}: expected a warm-up file, such as assets.extra/tf_serving_warmup_requests in a version folder, got a folder`;
+      await expect(validateWarmupFile(folder)).rejects.toMatchObject({ code: "INVALID_ARGUMENT", message });
     });
   });
 });

@@ -1,4 +1,4 @@
-import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -122,6 +122,40 @@ describe("writeWarmupFile", () => {
     expect(await read()).toMatchObject([{ inputs: { x: tensor("int64", [1], [1n]) } }]);
   });
 
+  it.each(["variables/variables.index", "fingerprint.pb", "assets.extra/tf_serving_warmup_requests"])(
+    "does not read %s for the signatures",
+    async (name) => {
+      copyModel();
+      mkdirSync(join(versionDir, "assets.extra"));
+      writeFileSync(join(versionDir, name), "damaged");
+      expect(await writeWarmupFile(versionDir, [predictRecord("half_plus_two", { x: [1] })])).toMatchObject({ records: 1 });
+    },
+  );
+
+  it("writes beside a model that it cannot read where it is forced to, or is given signatures", async () => {
+    writeFileSync(join(versionDir, "saved_model.pbtxt"), "");
+    const record = predictRecord("m", { x1: [[1, 2]], inputs_id: [[3, 4]] });
+    await expect(writeWarmupFile(versionDir, [record])).rejects.toMatchObject({
+      code: "UNIMPLEMENTED",
+      message: expect.stringMatching(/got saved_model\.pbtxt.*pass `signatures`.*`force: true`/),
+    });
+    expect(await writeWarmupFile(versionDir, [record], { force: true })).toMatchObject({ records: 1 });
+    expect(await writeWarmupFile(versionDir, [record], { signatures: twoInputs })).toMatchObject({ records: 1 });
+  });
+
+  it("removes what killed processes left a day ago, and nothing else", async () => {
+    const [uuid, options] = ["123e4567-e89b-12d3-a456-426614174000", { signatures: twoInputs }];
+    const [old, recent, other] = [uuid, uuid.replace("1", "2"), "other"].map(
+      (part) => `tf_serving_warmup_requests.${part}.tmp`,
+    ) as string[];
+    mkdirSync(join(versionDir, "assets.extra"));
+    for (const name of [old, recent, other] as string[]) writeFileSync(join(versionDir, "assets.extra", name), "");
+    const dayAgo = Date.now() / 1000 - 25 * 3600;
+    for (const name of [old, other] as string[]) utimesSync(join(versionDir, "assets.extra", name), dayAgo, dayAgo);
+    await writeWarmupFile(versionDir, [predictRecord("m", { x1: [[1, 2]], inputs_id: [[3, 4]] })], options);
+    expect(filesLeft().sort()).toEqual(["tf_serving_warmup_requests", recent, other].sort());
+  });
+
   describe("rejects", () => {
     const force = { force: true };
     const signatures = { signatures: twoInputs };
@@ -179,6 +213,12 @@ describe("writeWarmupFile", () => {
         signatures,
         { name: "SignatureError", message: new RegExp(`${keeps}classify m: examples`) },
       ],
+      [
+        "metadata that is none",
+        [{ ...fitting, logMetadata: Uint8Array.of(0xff) }],
+        signatures,
+        { message: /^record 0: malformed message/ },
+      ],
       ["mixed features", [classifyRecord("m", [{ x: [1, "a"] }])], force, { name: "TensorError", message: /feature "x"/ }],
       [
         "a bare value without signature",
@@ -206,6 +246,36 @@ describe("writeWarmupFile", () => {
       expect(state.isClosed).toBe(true);
     });
 
+    it.each([
+      [
+        "a text for outputs wanted",
+        { kind: "predict", modelSpec: { name: "m" }, inputs: {}, outputFilter: "y" },
+        /^record 1: outputFilter: .*"y"/,
+      ],
+      ["no model", { kind: "predict", inputs: {} }, /^record 1: modelSpec: expected \{ name, .* got undefined/],
+      [
+        "a Map of inputs",
+        { kind: "predict", modelSpec: { name: "m" }, inputs: new Map() },
+        /^record 1: inputs: expected a plain object.* a Map/,
+      ],
+      ["no inputs", { kind: "predict", modelSpec: { name: "m" } }, /^record 1: inputs: expected a record or a value, got undefined/],
+      ["no tasks", { kind: "multiInference", examples: [{ x: 1 }] }, /^record 1: tasks: expected a list/],
+      [
+        "a task of another method",
+        { kind: "multiInference", tasks: [{ model: { name: "m" }, method: "predict" }] },
+        /^record 1: tasks\[0\]: .*"predict"/,
+      ],
+      ["one example for a list", { kind: "regress", modelSpec: { name: "m" }, examples: { x: 1 } }, /^record 1: examples: expected a list/],
+      ["no bytes", { kind: "empty" }, /^record 1: bytes: expected a Uint8Array, got undefined/],
+      [
+        "a fraction for a version",
+        { kind: "predict", modelSpec: { name: "m", version: 1.5 }, inputs: { x1: [[1, 2]], inputs_id: [[1, 2]] } },
+        /^record 1: /,
+      ],
+    ])("a record with %s, and names it", async (_what, record, message) => {
+      await expect(writeWarmupFile(versionDir, [fitting, record as never], signatures)).rejects.toThrow(message);
+    });
+
     it("what the source throws, and leaves no file", async () => {
       const gone = new Error("gone");
       async function* source(): AsyncGenerator<WarmupRecordLike> {
@@ -220,6 +290,16 @@ describe("writeWarmupFile", () => {
       const error = { code: "NOT_FOUND", message: expect.stringMatching(/saved_model\.pb.*pass `signatures`.*`force: true`/) };
       await expect(writeWarmupFile(versionDir, [fitting])).rejects.toMatchObject(error);
       expect(existsSync(warmupPath())).toBe(false);
+    });
+
+    it("a first record that does not fit, and makes no folder", async () => {
+      await expect(writeWarmupFile(versionDir, [predictRecord("m", { z: 1 })], signatures)).rejects.toThrow(/record 0/);
+      expect(existsSync(join(versionDir, "assets.extra"))).toBe(false);
+    });
+
+    it("one record in place of a list", async () => {
+      const message = "records: expected a list or another iterable of records, got an object";
+      await expect(writeWarmupFile(versionDir, fitting as never, signatures)).rejects.toThrow(new TypeError(message));
     });
 
     it("to make a version folder", async () => {
@@ -253,6 +333,9 @@ describe("builders", () => {
     expect(() => predictRecord("m", 1, { filter: [] } as never)).toThrow(/filter: unknown option/);
     expect(() => classifyRecord("m", [], { outputFilter: [] } as never)).toThrow(/outputFilter: unknown option/);
     expect(() => multiInferenceRecord([], [])).toThrow(/tasks: expected at least one/);
+    expect(() => predictRecord("m", new Map() as never)).toThrow(/inputs: expected a plain object.* a Map/);
+    expect(() => predictRecord("m", 1, { outputFilter: "y" as never })).toThrow(/outputFilter: expected a list of names, got "y"/);
+    expect(() => regressRecord("m", { x: 1 } as never)).toThrow(/examples: expected a list/);
   });
 
   it("keep plain values as they are", () => {
