@@ -16,22 +16,29 @@ export const batchingDefaults = Object.freeze({
   maxInFlightBatches: 2,
 } as const);
 
-/** Options of calls that are all of one run, which no caller of the package can give. */
+/** How one call of a run shares requests, which no caller of the package can say. */
 export interface RunBatchingOptions extends BatchingOptions {
-  /** `maxInFlightBatches` bounds the requests of all kinds together, and those of calls that cannot share one. */
-  readonly boundsAllKinds?: true;
+  /**
+   * The options, of the same object for all calls of the run.
+   *
+   * Its `maxInFlightBatches` bounds the requests of all kinds together, and those of calls that cannot share one.
+   */
+  readonly run: BatchingOptions;
+  /** Is told what part of a request the call takes, from 0 to 1, once it is known to share one. */
+  onShared(part: number): void;
 }
 
 /** Options with the defaults filled in. */
 export interface BatchSettings {
   readonly limits: BatchLimits;
   readonly maxQueuedRows: number;
+  /** Whether `maxInFlight` bounds the requests of all kinds together. */
   readonly boundsAllKinds: boolean;
   readonly onBatch: BatchingOptions["onBatch"];
 }
 
 /** The settings of options that have been checked. */
-export function batchSettings(options: RunBatchingOptions): BatchSettings {
+export function batchSettings(options: BatchingOptions, boundsAllKinds = false): BatchSettings {
   const allowedRows = [...(options.allowedBatchRows ?? [])].sort((a, b) => a - b);
   return {
     limits: {
@@ -42,7 +49,7 @@ export function batchSettings(options: RunBatchingOptions): BatchSettings {
       allowedRows,
     },
     maxQueuedRows: options.maxQueuedRows ?? batchingDefaults.maxQueuedRows,
-    boundsAllKinds: options.boundsAllKinds === true,
+    boundsAllKinds,
     onBatch: options.onBatch,
   };
 }

@@ -6,7 +6,7 @@ import { copyRows, joinRows } from "../tensor/rows.js";
 import { formatShape } from "../tensor/shape.js";
 import type { AnyTensor } from "../tensor/tensor.js";
 import type { BatchEvent, PredictResult, TensorMap, Transport } from "../transport/transport.js";
-import { type Flushed, paddingFor } from "./batcher.js";
+import { type BatchLimits, exceeds, type Flushed, paddingFor, sizeOf } from "./batcher.js";
 import type { Caller } from "./caller.js";
 import type { Places } from "./places.js";
 import { callSize } from "./shared-call.js";
@@ -17,8 +17,13 @@ export interface CallKind {
   readonly next: Transport;
   /** Of requests in flight. */
   readonly places: Places;
-  readonly allowedRows: readonly number[];
+  /** Of requests of several calls. */
+  readonly limits: BatchLimits;
   now(): number;
+  /** The model answers row by row: calls have shared a request. */
+  confirm(): void;
+  /** Later requests have no more rows than this. */
+  limitRows(rows: number): void;
   /** Batch the model no more; how that is said, or `undefined` if it has been said before. */
   turnOff(why: string): string | undefined;
 }
@@ -36,13 +41,15 @@ export class Batch {
   readonly #kind: CallKind;
   #allowedRows: readonly number[];
   #first: FirstRequest | undefined;
+  /** Of the largest requests that went well. */
+  readonly #fitting = { calls: 0, rows: 0 };
   #requests = 0;
   #code: StatusCode = "OK";
   #batchingOff: string | undefined;
 
   constructor(kind: CallKind) {
     this.#kind = kind;
-    this.#allowedRows = kind.allowedRows;
+    this.#allowedRows = kind.limits.allowedRows;
   }
 
   /** Settle the callers by a request, once there is a place for it; never rejects. */
@@ -70,24 +77,48 @@ export class Batch {
 
   /** The place for it has been taken. */
   async #request(members: readonly Caller[]): Promise<void> {
+    const { places, limits } = this.#kind;
     const callers = this.#inTime(members);
     if (callers.length === 0) {
-      this.#kind.places.leave();
+      places.leave();
       return;
     }
-    this.#requests++;
-    const rows = totalOf(callers, "rows");
-    const paddingRows = paddingFor(rows, this.#allowedRows);
-    const isFirst = this.#first === undefined;
-    this.#first ??= { startedAt: this.#kind.now(), calls: callers.length, rows, paddingRows, bytes: totalOf(callers, "bytes") };
+    const size = sizeOf(callers);
+    const paddingRows = paddingFor(size.rows, this.#allowedRows);
+    this.#first ??= { startedAt: this.#kind.now(), calls: callers.length, rows: size.rows, paddingRows, bytes: size.bytes };
+    // A part may be too much where the whole was not: its last row, which padding repeats, is another one.
+    if (callers.length > 1 && exceeds(size, limits)) {
+      places.leave();
+      await this.#halve(callers);
+      return;
+    }
+    const isFirst = this.#requests++ === 0;
     try {
       const result = await this.#answer(callers, paddingRows);
-      const misfit = deal(callers, result, rows + paddingRows);
-      if (misfit !== undefined) await this.#sendAlone(callers, misfit);
+      const misfit = deal(callers, result, size.rows + paddingRows);
+      if (misfit === undefined) this.#note(callers.length, size.rows);
+      else await this.#sendAlone(callers, misfit);
     } catch (error) {
       if (isFirst) this.#code = codeOf(error, callers);
       await this.#divide(callers, error);
+      if (isFirst) this.#learn(callers, error);
     }
+  }
+
+  /** A request went well. */
+  #note(calls: number, rows: number): void {
+    if (calls > 1) this.#kind.confirm();
+    this.#fitting.calls = Math.max(this.#fitting.calls, calls);
+    this.#fitting.rows = Math.max(this.#fitting.rows, rows);
+  }
+
+  /** Where calls failed together and none of them is to blame, as many would fail again. */
+  #learn(callers: readonly Caller[], error: unknown): void {
+    if (!callers.every(({ isAnswered }) => isAnswered)) return;
+    if (isTooLarge(error)) this.#kind.limitRows(this.#fitting.rows);
+    // Two may have met a stranger's bad row in the server's own batch.
+    else if (this.#fitting.calls === 1 && callers.length > 2)
+      this.#batchingOff ??= this.#kind.turnOff(`${callers.length} calls were refused together, and none of them alone`);
   }
 
   /** Those who still wait, and have more time left than a server needs to understand so. */
@@ -143,17 +174,21 @@ export class Batch {
     await Promise.all(callers.map((caller) => this.settle([caller])));
   }
 
-  /** Of a request that may have failed by one caller's fault, find that caller; any other failure is everybody's. */
+  /** Of a request that was too large, or may have failed by one caller's fault, send the halves; any other failure is everybody's. */
   async #divide(callers: readonly Caller[], error: unknown): Promise<void> {
     const waiting = waitingOf(callers);
-    if (callers.length === 1 || !isOnesFault(error, callers)) {
-      waiting.forEach((caller, index) => {
-        caller.fail(index === 0 ? error : copyOfError(error));
-      });
+    if (callers.length > 1 && (isTooLarge(error) || isOnesFault(error, callers))) {
+      await this.#halve(waiting);
       return;
     }
-    const middle = Math.ceil(waiting.length / 2);
-    await Promise.all([this.settle(waiting.slice(0, middle)), this.settle(waiting.slice(middle))]);
+    waiting.forEach((caller, index) => {
+      caller.fail(index === 0 ? error : copyOfError(error));
+    });
+  }
+
+  async #halve(callers: readonly Caller[]): Promise<void> {
+    const middle = Math.ceil(callers.length / 2);
+    await Promise.all([this.settle(callers.slice(0, middle)), this.settle(callers.slice(middle))]);
   }
 }
 
@@ -182,6 +217,14 @@ function isOnesFault(error: unknown, callers: readonly Caller[]): boolean {
   return isServingError(error, "RpcError") || callers.some(({ inputs, bytes }) => callSize(inputs)?.bytes !== bytes);
 }
 
+/** Whether a request failed by its size or that of its answer: that of fewer calls may be within the limit. */
+function isTooLarge(error: unknown): boolean {
+  return isServingError(error, "RpcError") && error.code === "RESOURCE_EXHAUSTED" && sizeTexts.test(error.serverMessage);
+}
+
+/** What the transports, a server or a proxy say of that. */
+const sizeTexts = /larger than|^HTTP 413 /;
+
 /** How a request ended: a transport that is told to stop rejects with the abort's reason, which has no code. */
 function codeOf(error: unknown, callers: readonly Caller[]): StatusCode {
   if (isServingError(error)) return error.code;
@@ -190,12 +233,6 @@ function codeOf(error: unknown, callers: readonly Caller[]): StatusCode {
 
 function waitingOf(callers: readonly Caller[]): Caller[] {
   return callers.filter((caller) => !caller.isSettled);
-}
-
-function totalOf(callers: readonly Caller[], what: "rows" | "bytes"): number {
-  let total = 0;
-  for (const caller of callers) total += caller[what];
-  return total;
 }
 
 /** The rows of all callers, input by input, and the padding. */

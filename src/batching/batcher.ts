@@ -28,6 +28,13 @@ export function paddingFor(rows: number, allowedRows: readonly number[]): number
   return 0;
 }
 
+/** What calls come to that share a batch, in their order. */
+export function sizeOf(members: readonly BatchMember[]): BatchMember {
+  const size = { rows: 0, bytes: 0, lastRowBytes: 0 };
+  for (const member of members) addTo(size, member);
+  return size;
+}
+
 /** Bytes of calls with the padding that their batch would have. */
 function paddedBytes({ rows, bytes, lastRowBytes }: BatchMember, allowedRows: readonly number[]): number {
   return bytes + paddingFor(rows, allowedRows) * lastRowBytes;
@@ -62,14 +69,18 @@ export interface Flushed<Member> {
  * `maxInFlight` at once, so that a slow server gets larger batches rather than more of them.
  */
 export class Batcher<Member extends BatchMember> {
-  readonly #limits: BatchLimits;
+  /** Kept to by every batch that goes out from now on, but for a call that is larger by itself. */
+  limits: BatchLimits;
   readonly #send: (batch: Flushed<Member>) => Promise<void>;
   readonly #onIdle: () => void;
   readonly #schedule: BatchSchedule;
   /** Since when each call waits, in the order they came; a call that gives up is taken out wherever it stands. */
   readonly #waiting = new Map<Member, number>();
-  /** Of all that wait; the last row is that of the call that came last. */
+  /** Of all that wait; the last row is that of `#last`. */
   readonly #size = { rows: 0, bytes: 0, lastRowBytes: 0 };
+  /** The call that came last, of those that wait. */
+  #last: Member | undefined;
+  /** Batches with all requests that come of them, which have places of their own. */
   #inFlight = 0;
   #isIdleFlushDue = false;
   /** The call that the timer was set for: the first in the queue. */
@@ -83,7 +94,7 @@ export class Batcher<Member extends BatchMember> {
    * @param onIdle - Is told when nothing waits and nothing is in flight any more.
    */
   constructor(limits: BatchLimits, send: (batch: Flushed<Member>) => Promise<void>, onIdle: () => void, schedule: BatchSchedule) {
-    this.#limits = limits;
+    this.limits = limits;
     this.#send = send;
     this.#onIdle = onIdle;
     this.#schedule = schedule;
@@ -92,6 +103,7 @@ export class Batcher<Member extends BatchMember> {
   /** A call lines up; it has no more rows and bytes than a batch may have. */
   add(member: Member): void {
     this.#waiting.set(member, this.#schedule.now());
+    this.#last = member;
     addTo(this.#size, member);
     this.#flush();
   }
@@ -109,6 +121,10 @@ export class Batcher<Member extends BatchMember> {
     if (!this.#waiting.delete(member)) return false;
     this.#size.rows -= member.rows;
     this.#size.bytes -= member.bytes;
+    if (this.#last === member) {
+      this.#last = [...this.#waiting.keys()].at(-1);
+      this.#size.lastRowBytes = this.#last?.lastRowBytes ?? 0;
+    }
     if (this.#watched === member) this.#watch(undefined);
     return true;
   }
@@ -118,18 +134,18 @@ export class Batcher<Member extends BatchMember> {
     for (;;) {
       const isFull = this.#isFull();
       // What goes out soon needs no timer, which would take a lone caller a tenth of its time.
-      if (this.#inFlight === 0 && this.#waiting.size > 0 && !isFull && !this.#isOverdue && this.#limits.maxDelayMs > 0) {
+      if (this.#inFlight === 0 && this.#waiting.size > 0 && !isFull && !this.#isOverdue && this.limits.maxDelayMs > 0) {
         this.#flushWhenIdle();
         return;
       }
       this.#watchFirst();
-      if (this.#inFlight >= this.#limits.maxInFlight || !(isFull || this.#isOverdue)) return;
+      if (this.#inFlight >= this.limits.maxInFlight || !(isFull || this.#isOverdue)) return;
       this.#sendNext(isFull ? "full" : "delay");
     }
   }
 
   #isFull(): boolean {
-    const { maxRows, maxBytes, allowedRows } = this.#limits;
+    const { maxRows, maxBytes, allowedRows } = this.limits;
     return this.#size.rows >= maxRows || paddedBytes(this.#size, allowedRows) >= maxBytes;
   }
 
@@ -154,7 +170,7 @@ export class Batcher<Member extends BatchMember> {
     this.#stopTimer = undefined;
     this.#watched = first;
     const since = first && this.#waiting.get(first);
-    const remainingMs = since === undefined ? Number.POSITIVE_INFINITY : since + this.#limits.maxDelayMs - this.#schedule.now();
+    const remainingMs = since === undefined ? Number.POSITIVE_INFINITY : since + this.limits.maxDelayMs - this.#schedule.now();
     this.#isOverdue = remainingMs <= 0;
     if (since === undefined || this.#isOverdue) return;
     this.#stopTimer = this.#schedule.after(remainingMs, () => {
@@ -185,7 +201,7 @@ export class Batcher<Member extends BatchMember> {
     for (const [member, since] of this.#waiting) {
       addTo(size, member);
       if (members.length === 0) firstSince = since;
-      else if (exceeds(size, this.#limits)) break;
+      else if (exceeds(size, this.limits)) break;
       members.push(member);
       this.#leave(member);
     }

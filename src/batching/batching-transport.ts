@@ -5,17 +5,20 @@ import { type ModelSpec, signatureNameOf } from "../model-spec.js";
 import { RunningCalls } from "../running-calls.js";
 import type { BatchEvent, BatchingOptions, PredictResult, TensorMap, Transport, TransportPredictOptions } from "../transport/transport.js";
 import { Batch, type CallKind } from "./batch.js";
-import { type BatchSettings, batchSettings } from "./batch-settings.js";
-import { Batcher, type BatchMember, type BatchSchedule, exceeds, type Flushed, paddingFor } from "./batcher.js";
+import { type BatchSettings, batchSettings, type RunBatchingOptions } from "./batch-settings.js";
+import { Batcher, type BatchLimits, type BatchMember, type BatchSchedule, exceeds, type Flushed, paddingFor } from "./batcher.js";
 import { Caller, type CallerQueue } from "./caller.js";
 import { Places } from "./places.js";
-import { answerWithoutRows, batchKey, callSize, modelKey, noRows, outputWithoutRows } from "./shared-call.js";
+import { answerWithoutRows, batchKey, callSize, modelKey, noRows, tensorOfFixedRows } from "./shared-call.js";
 
 /** How errors made here name the server. */
 export interface BatchingOrigin {
   readonly endpoint: string;
   readonly transport: string;
 }
+
+/** Kinds of calls whose requests have shown how many rows fit that are kept; of others that is found out anew. */
+const maxRowLimits = 1000;
 
 const realSchedule: BatchSchedule = {
   now: () => performance.now(),
@@ -36,7 +39,7 @@ const realSchedule: BatchSchedule = {
 export function withBatching(next: Transport, origin: BatchingOrigin, schedule: BatchSchedule = realSchedule): Transport {
   const groups = new WeakMap<BatchingOptions, CallGroup>();
   const running = new RunningCalls();
-  const unfit = new Set<string>();
+  const parts: BatchingParts = { next, origin, running, unfit: new Set(), fit: new Set(), rowLimits: new Map(), schedule };
   return {
     ...next,
     close() {
@@ -44,12 +47,13 @@ export function withBatching(next: Transport, origin: BatchingOrigin, schedule: 
       return next.close();
     },
     predict(spec, inputs, options) {
-      const { batch } = options;
+      const batch: false | Partial<RunBatchingOptions> | undefined = options.batch;
       if (batch === undefined || batch === false) return next.predict(spec, inputs, options);
-      let group = groups.get(batch);
+      const { run = batch } = batch;
+      let group = groups.get(run);
       if (group === undefined) {
-        group = new CallGroup({ next, origin, running, unfit, schedule }, batchSettings(batch));
-        groups.set(batch, group);
+        group = new CallGroup(parts, batchSettings(run, run !== batch));
+        groups.set(run, group);
       }
       return group.predict(spec, inputs, options);
     },
@@ -62,8 +66,12 @@ interface BatchingParts {
   readonly origin: BatchingOrigin;
   /** All calls, waiting and under way. */
   readonly running: RunningCalls;
-  /** Models, with signature, whose outputs do not have a row for each input row. */
+  /** Models, with signature, that do not answer row by row. */
   readonly unfit: Set<string>;
+  /** Those that have, to calls that shared a request. */
+  readonly fit: Set<string>;
+  /** How many rows fit into a request, for each kind of call of which larger ones have failed; the oldest first. */
+  readonly rowLimits: Map<string, number>;
   readonly schedule: BatchSchedule;
 }
 
@@ -86,22 +94,48 @@ class CallGroup {
     // A queue that is made for nobody would never be told that it is idle, and stay.
     if (options.signal?.aborted === true) return Promise.reject(options.signal.reason);
     const size = callSize(inputs);
-    if (size?.rows === 0) return this.#withoutRows(spec, options);
+    if (size?.rows === 0) return this.#withoutRows(spec, inputs, options);
     if (size === undefined || !this.#hasRows(spec, options)) return this.#alone(spec, inputs, options, noRows);
     if (exceeds(size, this.settings.limits)) return this.#alone(spec, inputs, options, size);
+    const key = batchKey(spec, inputs, options);
+    const rowLimit = this.parts.rowLimits.get(key);
+    // Nobody could join it.
+    if (rowLimit !== undefined && size.rows >= rowLimit) return this.#alone(spec, inputs, options, size);
     const { maxQueuedRows } = this.settings;
     // A call that nobody stands before is taken, however many rows it has.
     if (this.#queuedRows > 0 && this.#queuedRows + size.rows > maxQueuedRows) {
       const text = `the client's batching queue is full: ${this.#queuedRows} rows wait, ${maxQueuedRows} may`;
       return Promise.reject(this.error("RESOURCE_EXHAUSTED", spec, text));
     }
-    const key = batchKey(spec, inputs, options);
     let queue = this.#queues.get(key);
     if (queue === undefined) {
-      queue = new CallQueue(this, spec, () => this.#queues.delete(key));
+      queue = new CallQueue(this, spec, key);
       this.#queues.set(key, queue);
     }
-    return queue.predict(inputs, options, size);
+    const outcome = queue.predict(inputs, options, size);
+    const { onShared }: Partial<RunBatchingOptions> = options.batch || {};
+    onShared?.(queue.partOf(size));
+    return outcome;
+  }
+
+  /** What requests of a kind of call keep to. */
+  limitsFor(key: string): BatchLimits {
+    const { limits } = this.settings;
+    const maxRows = this.parts.rowLimits.get(key);
+    return maxRows === undefined || maxRows >= limits.maxRows ? limits : { ...limits, maxRows };
+  }
+
+  /** Larger requests of a kind of call have failed. */
+  limitRows(key: string, rows: number): void {
+    const { rowLimits } = this.parts;
+    rowLimits.set(key, Math.min(rows, rowLimits.get(key) ?? rows));
+    const [oldest] = rowLimits.keys();
+    if (rowLimits.size > maxRowLimits && oldest !== undefined) rowLimits.delete(oldest);
+  }
+
+  /** A queue is idle. */
+  forget(key: string): void {
+    this.#queues.delete(key);
   }
 
   /** Rows come into a queue, or leave one. */
@@ -128,9 +162,9 @@ class CallGroup {
   #hasRows(spec: ModelSpec, { signature }: TransportPredictOptions): boolean {
     const { unfit } = this.parts;
     if (unfit.size > 0 && unfit.has(modelKey(spec))) return false;
-    const fixed = signature === undefined ? undefined : outputWithoutRows(signature);
+    const fixed = signature === undefined ? undefined : tensorOfFixedRows(signature);
     if (fixed === undefined) return true;
-    this.turnOff(spec, `output "${fixed}" has a fixed number of rows in its signature`);
+    this.turnOff(spec, `${fixed} has a fixed number of rows in its signature`);
     return false;
   }
 
@@ -138,11 +172,11 @@ class CallGroup {
   #alone(spec: ModelSpec, inputs: TensorMap, options: TransportPredictOptions, size: BatchMember): Promise<PredictResult> {
     const isPadded = paddingFor(size.rows, this.settings.limits.allowedRows) > 0;
     if (!isPadded && this.places === undefined) return this.parts.next.predict(spec, inputs, options);
-    return new CallQueue(this, spec, () => undefined).predict(inputs, options, size);
+    return new CallQueue(this, spec, aloneKey).predict(inputs, options, size);
   }
 
-  async #withoutRows(spec: ModelSpec, options: TransportPredictOptions): Promise<PredictResult> {
-    const answer = answerWithoutRows(spec, options);
+  async #withoutRows(spec: ModelSpec, inputs: TensorMap, options: TransportPredictOptions): Promise<PredictResult> {
+    const answer = answerWithoutRows(spec, inputs, options);
     if (answer !== undefined) return answer;
     const what = "expected at least one row, got inputs whose dimension 0 is 0: a server that batches may be ended by such a call";
     const hint = "answer empty batches without a call, use client.model(name), which knows the shapes of the outputs, or pass batch: false";
@@ -150,19 +184,25 @@ class CallGroup {
   }
 }
 
+/** Key of queues for one call that no other can join; the keys of others are longer. */
+const aloneKey = "";
+
 /** Calls that may share a request. */
 class CallQueue implements CallerQueue, CallKind {
   readonly spec: ModelSpec;
   readonly places: Places;
   readonly #group: CallGroup;
+  readonly #key: string;
   readonly #batcher: Batcher<Caller>;
 
-  constructor(group: CallGroup, spec: ModelSpec, onIdle: () => void) {
-    const { limits } = group.settings;
+  constructor(group: CallGroup, spec: ModelSpec, key: string) {
+    const limits = group.limitsFor(key);
     this.spec = spec;
     this.places = group.places ?? new Places(limits.maxInFlight);
     this.#group = group;
-    this.#batcher = new Batcher(limits, (batch) => this.#send(batch), onIdle, group.parts.schedule);
+    this.#key = key;
+    const send = (batch: Flushed<Caller>) => this.#send(batch);
+    this.#batcher = new Batcher(limits, send, () => group.forget(key), group.parts.schedule);
   }
 
   get next(): Transport {
@@ -173,8 +213,15 @@ class CallQueue implements CallerQueue, CallKind {
     return this.#group.parts.running;
   }
 
-  get allowedRows(): readonly number[] {
-    return this.#group.settings.limits.allowedRows;
+  get limits(): BatchLimits {
+    return this.#batcher.limits;
+  }
+
+  /** The part of a request that a call takes; no less than half of one before the model is known to answer row by row. */
+  partOf({ rows, bytes }: BatchMember): number {
+    const { maxRows, maxBytes } = this.limits;
+    const part = Math.max(rows / maxRows, bytes / maxBytes);
+    return this.#group.parts.fit.has(modelKey(this.spec)) ? part : Math.max(part, 1 / 2);
   }
 
   predict(inputs: TensorMap, options: TransportPredictOptions, size: BatchMember): Promise<PredictResult> {
@@ -194,6 +241,15 @@ class CallQueue implements CallerQueue, CallKind {
 
   now(): number {
     return this.#group.parts.schedule.now();
+  }
+
+  confirm(): void {
+    this.#group.parts.fit.add(modelKey(this.spec));
+  }
+
+  limitRows(rows: number): void {
+    this.#group.limitRows(this.#key, rows);
+    this.#batcher.limits = this.#group.limitsFor(this.#key);
   }
 
   turnOff(why: string): string | undefined {

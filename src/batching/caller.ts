@@ -37,6 +37,7 @@ export class Caller implements BatchMember, RunningCall {
   readonly lastRowBytes: number;
   readonly deadline: number;
   isSettled = false;
+  isAnswered = false;
   /** Runs when the caller gives up while its request is under way. */
   onLeave: (() => void) | undefined;
   readonly #queue: CallerQueue;
@@ -57,6 +58,7 @@ export class Caller implements BatchMember, RunningCall {
   /** The answer is there, unless the caller has given up. */
   succeed(result: PredictResult): void {
     if (this.isSettled) return;
+    this.isAnswered = true;
     this.#settle();
     this.#outcome.resolve(result);
   }

@@ -9,12 +9,14 @@ import type { BatchMember } from "./batcher.js";
 /** How much of a batch a call takes whose inputs all have the same number of rows; `undefined` for others, which cannot share a request. */
 export function callSize(inputs: TensorMap): BatchMember | undefined {
   let [rows, bytes, lastRowBytes] = [-1, 0, 0];
+  let isUnequal = false;
   for (const name in inputs) {
     const tensor = inputs[name] as AnyTensor;
     const [ownRows] = tensor.shape;
     // Without rows, whatever the others have: such a call must not be sent to a server that batches.
     if (ownRows === 0) return noRows;
-    if (ownRows === undefined || (rows !== -1 && ownRows !== rows)) return undefined;
+    isUnequal ||= ownRows === undefined || (rows !== -1 && ownRows !== rows);
+    if (ownRows === undefined || isUnequal) continue;
     rows = ownRows;
     if (tensor.dtype === "string") {
       const lastRowAt = tensor.values.length - tensor.values.length / rows;
@@ -25,7 +27,7 @@ export function callSize(inputs: TensorMap): BatchMember | undefined {
       lastRowBytes += tensor.values.byteLength / rows;
     }
   }
-  return rows === -1 ? undefined : { rows, bytes, lastRowBytes };
+  return rows === -1 || isUnequal ? undefined : { rows, bytes, lastRowBytes };
 }
 
 /** The size of a call that has no rows, or none that count. */
@@ -76,25 +78,36 @@ function sized(text: string): string {
   return `${text.length}:${text}`;
 }
 
-const outputsWithoutRows = new WeakMap<Signature, string | false>();
+const fixedTensors = new WeakMap<Signature, string | false>();
 
-/** The name of an output that does not have a row for each input row, as the signature tells; `undefined` if none is known. */
-export function outputWithoutRows(signature: Signature): string | undefined {
-  let name = outputsWithoutRows.get(signature);
-  if (name === undefined) {
-    name = Object.entries(signature.outputs).find(([, { shape }]) => shape !== null && shape[0] !== null)?.[0] ?? false;
-    outputsWithoutRows.set(signature, name);
+/** What has the same number of rows in every call, as the signature tells, such as `output "y"`; `undefined` if nothing is known to. */
+export function tensorOfFixedRows(signature: Signature): string | undefined {
+  let tensor = fixedTensors.get(signature);
+  if (tensor === undefined) {
+    const { inputs, outputs } = signature;
+    const [input, output] = [nameOfFixedRows(inputs), nameOfFixedRows(outputs)];
+    tensor = input !== undefined ? `input "${input}"` : output !== undefined && `output "${output}"`;
+    fixedTensors.set(signature, tensor);
   }
-  return name === false ? undefined : name;
+  return tensor === false ? undefined : tensor;
+}
+
+function nameOfFixedRows(specs: Signature["inputs"]): string | undefined {
+  return Object.entries(specs).find(([, { shape }]) => shape !== null && shape[0] !== null)?.[0];
 }
 
 /**
  * The answer to a call without rows, where the signature tells it: outputs without rows. A server that batches may be ended by such a call.
  *
- * @returns `undefined` where the signature is not known or an output's shape does not follow from it.
+ * @returns `undefined` where some inputs have rows, the signature is not known, or an output's shape does not follow from it.
  */
-export function answerWithoutRows(spec: ModelSpec, { signature, outputFilter = [] }: TransportPredictOptions): PredictResult | undefined {
-  if (signature === undefined) return undefined;
+export function answerWithoutRows(
+  spec: ModelSpec,
+  inputs: TensorMap,
+  { signature, outputFilter = [] }: TransportPredictOptions,
+): PredictResult | undefined {
+  const isEmpty = Object.values(inputs).every(({ shape }) => shape[0] === 0);
+  if (signature === undefined || !isEmpty || nameOfFixedRows(signature.inputs) !== undefined) return undefined;
   const outputs: PredictResult["outputs"] = Object.create(null);
   const names = outputFilter.length === 0 ? Object.keys(signature.outputs) : outputFilter;
   for (const name of names) {

@@ -49,6 +49,9 @@ const batchDelayMs = 10;
 /** Items that are passed over before others get a turn. */
 const itemsPerTurn = 1024;
 
+/** More than rounding makes of a sum of parts. */
+const sumError = 1e-6;
+
 /** Calls predict for one item. */
 export type PredictOne<Inputs, Result> = (
   inputs: Inputs,
@@ -82,25 +85,26 @@ function checkPredictManyOptions(options: PredictManyOptions): void {
 }
 
 /**
- * The iterator over the items.
+ * Opens the iterator over the items.
  *
  * @throws TypeError if they are not iterable.
  */
-function iteratorOf<Inputs>(items: Items<Inputs>): Iterator<Inputs> | AsyncIterator<Inputs> {
+function openerOf<Inputs>(items: Items<Inputs>): () => Iterator<Inputs> | AsyncIterator<Inputs> {
   const { [Symbol.asyncIterator]: asyncIterator, [Symbol.iterator]: iterator } = (items ?? {}) as Partial<
     AsyncIterable<Inputs> & Iterable<Inputs>
   >;
   const open: (() => Iterator<Inputs> | AsyncIterator<Inputs>) | undefined = asyncIterator ?? iterator;
   if (typeof open !== "function" || typeof items === "string")
     throw new TypeError(`inputs: expected an iterable or async iterable of inputs, got ${describe(items)}`);
-  return open.call(items as Iterable<Inputs> & AsyncIterable<Inputs>);
+  return () => open.call(items as Iterable<Inputs> & AsyncIterable<Inputs>);
 }
 
 /**
  * Predict items while their results are asked for.
  *
- * Items are taken while fewer than `concurrency` (times `batchRows`) of them are under way or finished and not asked for yet. When the
- * iteration ends early, the calls under way are aborted and the source is closed.
+ * Items are taken while those under way, or finished and not asked for yet, come to fewer requests than `concurrency`: one each, or with
+ * `batchRows` a part of one. So no item's time passes while it waits for the answers of others. When the iteration ends early, the calls
+ * under way are aborted and the source is closed.
  *
  * @throws TypeError or RangeError if the options are malformed or the items not iterable.
  */
@@ -113,7 +117,7 @@ export function predictMany<Inputs, Result, OnError extends "throw" | "yield">(
   assertOptions(options);
   checkPredictManyOptions(options);
   // Errors are thrown instead of given out unless the options say otherwise, which the type repeats.
-  return results(predict, iteratorOf(items), options, batchingOf(options, batching)) as AsyncGenerator<
+  return results(predict, openerOf(items), options, batchingOf(options, batching)) as AsyncGenerator<
     PredictManyItem<OnError, Result>,
     void,
     undefined
@@ -122,11 +126,11 @@ export function predictMany<Inputs, Result, OnError extends "throw" | "yield">(
 
 async function* results<Inputs, Result>(
   predict: PredictOne<Inputs, Result>,
-  source: Iterator<Inputs> | AsyncIterator<Inputs>,
+  open: () => Iterator<Inputs> | AsyncIterator<Inputs>,
   options: PredictManyOptions,
   batching: BatchingOptions | undefined,
 ): AsyncGenerator<PredictManyItem<"yield", Result>, void, undefined> {
-  const run = new Run(predict, source, options, batching);
+  const run = new Run(predict, open(), options, batching);
   try {
     for (;;) {
       const item = await run.next();
@@ -135,7 +139,7 @@ async function* results<Inputs, Result>(
       yield item;
     }
   } finally {
-    run.end();
+    await run.end();
   }
 }
 
@@ -144,14 +148,18 @@ class Run<Inputs, Result> {
   readonly #predict: PredictOne<Inputs, Result>;
   readonly #source: Iterator<Inputs> | AsyncIterator<Inputs>;
   readonly #callOptions: PredictOptions & { readonly batching?: BatchingOptions };
+  /** How the items share requests with one another; absent where they share them as other calls do. */
+  readonly #sharing: BatchingOptions | undefined;
   readonly #ordered: boolean;
   readonly #startIndex: number;
-  readonly #maxHeld: number;
+  readonly #concurrency: number;
   readonly #signal: AbortSignal | undefined;
   readonly #ended = new AbortController();
   readonly #releaseSignal: (() => void) | undefined;
-  /** Items under way, and finished ones that were not asked for. */
-  #held = 0;
+  /** Items under way, and finished ones that were not asked for: their indexes, and what part of a request each takes, as far as is known. */
+  readonly #held = new Map<number, number>();
+  /** The sum of these parts. */
+  #heldRequests = 0;
   /** Finished items that may be given out. */
   readonly #ready: PredictManyItem<"yield", Result>[] = [];
   /** Finished items that come after one under way. */
@@ -162,6 +170,8 @@ class Run<Inputs, Result> {
   #isSourceDone = false;
   #sourceError: { readonly error: unknown } | undefined;
   #isTaking = false;
+  /** Whether the source is being asked for an item. */
+  #isAsking = false;
   #wake: (() => void) | undefined;
 
   constructor(
@@ -177,9 +187,15 @@ class Run<Inputs, Result> {
     this.#ordered = ordered ?? predictManyDefaults.ordered;
     this.#startIndex = startIndex ?? predictManyDefaults.startIndex;
     this.#nextIndex = this.#startIndex;
-    this.#maxHeld = concurrency * (batchRows ?? 1);
+    this.#concurrency = concurrency;
+    this.#sharing = batchRows === undefined ? undefined : batching;
     this.#signal = signal;
-    this.#releaseSignal = signal && onAbort(signal, () => this.#notify());
+    this.#releaseSignal =
+      signal &&
+      onAbort(signal, () => {
+        this.#ended.abort(signal.reason);
+        this.#notify();
+      });
     this.#callOptions = {
       ...callOptions,
       ...(batching === undefined ? {} : { batching }),
@@ -196,12 +212,12 @@ class Run<Inputs, Result> {
       void this.#take();
       const item = this.#ready.shift();
       if (item !== undefined) {
-        this.#held--;
+        this.#release(item.index);
         void this.#take();
         return item;
       }
-      if (this.#sourceError !== undefined && this.#held === 0) throw this.#sourceError.error;
-      if (this.#isSourceDone && this.#held === 0) return undefined;
+      if (this.#sourceError !== undefined && this.#held.size === 0) throw this.#sourceError.error;
+      if (this.#isSourceDone && this.#held.size === 0) return undefined;
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
@@ -209,12 +225,14 @@ class Run<Inputs, Result> {
   }
 
   /** Abort what is under way, and close the source. */
-  end(): void {
+  async end(): Promise<void> {
     this.#releaseSignal?.();
     this.#ended.abort(new Error("the iteration has ended"));
     if (this.#isSourceDone) return;
     this.#isSourceDone = true;
-    void this.#closeSource();
+    const closed = this.#closeSource();
+    // A generator closes after the item it is asked for, which may never come.
+    await (this.#isAsking ? Promise.race([closed, eventLoopTurn()]) : closed);
   }
 
   async #closeSource(): Promise<void> {
@@ -230,7 +248,7 @@ class Run<Inputs, Result> {
     if (this.#isTaking) return;
     this.#isTaking = true;
     try {
-      while (!this.#isSourceDone && this.#held < this.#maxHeld) await this.#takeOne();
+      while (this.#isTakingOn() && this.#heldRequests < this.#concurrency - sumError) await this.#takeOne();
     } catch (error) {
       this.#isSourceDone = true;
       this.#sourceError = { error };
@@ -239,10 +257,15 @@ class Run<Inputs, Result> {
     this.#notify();
   }
 
+  /** Whether items are still wanted, and may come. */
+  #isTakingOn(): boolean {
+    return !this.#isSourceDone && !this.#ended.signal.aborted;
+  }
+
   async #takeOne(): Promise<void> {
-    const { done, value } = await this.#source.next();
+    const { done, value } = await this.#ask();
     // The iteration may have ended meanwhile.
-    if (this.#isSourceDone) return;
+    if (!this.#isTakingOn()) return;
     if (done === true) {
       this.#isSourceDone = true;
       return;
@@ -250,12 +273,21 @@ class Run<Inputs, Result> {
     if (this.#taken >= this.#startIndex) this.#start(value, this.#taken);
     this.#taken++;
     // Passing over millions of items must not keep all else waiting.
-    if (this.#taken <= this.#startIndex && this.#taken % itemsPerTurn === 0) await new Promise((resolve) => setImmediate(resolve));
+    if (this.#taken <= this.#startIndex && this.#taken % itemsPerTurn === 0) await eventLoopTurn();
+  }
+
+  async #ask(): Promise<IteratorResult<Inputs, unknown>> {
+    this.#isAsking = true;
+    try {
+      return await this.#source.next();
+    } finally {
+      this.#isAsking = false;
+    }
   }
 
   #start(inputs: Inputs, index: number): void {
-    this.#held++;
-    this.#predict(inputs, this.#callOptions).then(
+    this.#hold(index, 1);
+    this.#predict(inputs, this.#optionsOf(index)).then(
       (result) => this.#finish({ index, result }),
       (error: unknown) => this.#finish({ index, error: error instanceof Error ? error : new Error(String(error), { cause: error }) }),
     );
@@ -273,10 +305,38 @@ class Run<Inputs, Result> {
     this.#notify();
   }
 
+  #optionsOf(index: number): PredictOptions & { readonly batching?: BatchingOptions } {
+    const run = this.#sharing;
+    if (run === undefined) return this.#callOptions;
+    const onShared = (part: number) => {
+      // A middleware may send what has been given out already.
+      if (!this.#held.has(index)) return;
+      this.#hold(index, part);
+      void this.#take();
+    };
+    const batching: RunBatchingOptions = { run, onShared };
+    return { ...this.#callOptions, batching };
+  }
+
+  /** An item is held, and takes this part of a request. */
+  #hold(index: number, part: number): void {
+    this.#heldRequests += part - (this.#held.get(index) ?? 0);
+    this.#held.set(index, part);
+  }
+
+  #release(index: number): void {
+    this.#hold(index, 0);
+    this.#held.delete(index);
+  }
+
   #notify(): void {
     this.#wake?.();
     this.#wake = undefined;
   }
+}
+
+function eventLoopTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
 
 /**
@@ -285,7 +345,7 @@ class Run<Inputs, Result> {
  * @param base - How other calls share requests.
  * @throws RangeError if `batchRows` is above the largest of its `allowedBatchRows`.
  */
-function batchingOf({ batchRows, concurrency }: PredictManyOptions, base: BatchingOptions | undefined): RunBatchingOptions | undefined {
+function batchingOf({ batchRows, concurrency }: PredictManyOptions, base: BatchingOptions | undefined): BatchingOptions | undefined {
   if (batchRows === undefined) return base;
   const batching = {
     ...base,
@@ -295,5 +355,5 @@ function batchingOf({ batchRows, concurrency }: PredictManyOptions, base: Batchi
     maxQueuedRows: Number.MAX_SAFE_INTEGER,
   };
   checkBatching(batching);
-  return { ...batching, boundsAllKinds: true };
+  return batching;
 }

@@ -67,7 +67,7 @@ export interface BatchEvent {
   readonly waitMs: number;
   /** From the request to the last answer. */
   readonly durationMs: number;
-  /** Requests it took: more than 1 where a bad row had to be found, or batching does not fit the model. */
+  /** Requests it took: more than 1 where a bad row had to be found, a request was too large, or batching does not fit the model. */
   readonly requests: number;
   /** Why it went out: it was `full`, its first call had waited for `maxDelayMs`, or nothing was in flight (`idle`). */
   readonly flushReason: "full" | "delay" | "idle";

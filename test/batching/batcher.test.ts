@@ -230,6 +230,19 @@ describe("Batcher.remove", () => {
     expect(sent()).toEqual(["full: a d e"]);
   });
 
+  it("counts as padding what the last row of those has who still wait", () => {
+    const { add, sent, batcher } = batching({ maxBytes: 100, allowedRows: [8] });
+    add("short", 1, 2);
+    const long: Call = { name: "long", rows: 2, bytes: 14, lastRowBytes: 14 };
+    batcher.add(long);
+    batcher.remove(long);
+    expect(sent()).toEqual([]);
+    add("shorter", 1, 1);
+    expect(sent()).toEqual([]);
+    add("longer", 1, 20);
+    expect(sent()).toEqual(["full: short shorter", "full: longer"]);
+  });
+
   it("tells that a call does not wait any more", () => {
     const { add, schedule, batcher } = batching();
     const a = add("a");

@@ -27,6 +27,13 @@ function collectWarnings(): unknown[][] {
   return warnings;
 }
 
+/** A signature with these outputs. */
+const signatureWith = (outputs: Record<string, TensorSpec>, inputs: Record<string, TensorSpec> = {}): Signature => ({
+  methodName: "tensorflow/serving/predict",
+  inputs,
+  outputs,
+});
+
 /** With one request in flight that is not looked at, so that others wait. */
 async function busy(batching: BatchingOptions = {}) {
   const one = batchingByHand(batching);
@@ -254,20 +261,31 @@ describe("calls do not share a request", () => {
 });
 
 describe("a call that must not share", () => {
-  it("fails where one of its inputs has no rows, though others have", async () => {
+  it.each<[string, TensorMap]>([
+    ["rows", { x: tensor("float32", [0, 1], []), z: column(1) }],
+    ["rows, and come first", { z: column(1), x: tensor("float32", [0, 1], []) }],
+    ["no dimension", { x: tensor("float32", [0, 1], []), z: tensor("float32", [], [1]) }],
+    ["no dimension, and come first", { z: tensor("float32", [], [1]), x: tensor("float32", [0, 1], []) }],
+    ["unequal rows, and come first", { y: column(1), z: column(1, 2), x: tensor("float32", [0, 1], []) }],
+  ])("fails where one of its inputs has no rows, though others have %s", async (_what, inputs) => {
+    const warnings = collectWarnings();
     const { call, requests } = batchingByHand();
-    await expect(call({ x: tensor("float32", [0, 1], []), z: column(1) })).rejects.toThrow("expected at least one row");
-    expect(await requests()).toHaveLength(0);
+    const signature = signatureWith({ y: { dtype: "float32", shape: [null] } }, { x: { dtype: "float32", shape: [null, 1] } });
+    for (const options of [{}, { signature }]) await expect(call(inputs, options)).rejects.toThrow("expected at least one row");
+    expect([await requests(), warnings]).toEqual([[], []]);
   });
 
-  it("is sent alone where the signature gives an output a fixed number of rows, which is said once", async () => {
-    const warned = vi.spyOn(process, "emitWarning").mockImplementation(() => undefined);
-    const signature = { methodName: "", inputs: {}, outputs: { classes: { dtype: "string", shape: [2] } } } as const;
+  it.each<[string, Signature]>([
+    ['output "classes"', signatureWith({ classes: { dtype: "string", shape: [2] } })],
+    ['output "total"', signatureWith({ y: { dtype: "float32", shape: [null] }, total: { dtype: "float32", shape: [] } })],
+    ['input "x"', signatureWith({ y: { dtype: "float32", shape: [null] } }, { x: { dtype: "float32", shape: [1, 1] } })],
+  ])("is sent alone where the signature gives %s a fixed number of rows, which is said once", async (what, signature) => {
+    const warnings = collectWarnings();
     const { call, columns } = batchingByHand();
     for (const value of [1, 2]) void call([value], { signature });
     expect(await columns()).toEqual([[1], [2]]);
-    expect(warned.mock.calls.map(([text]) => text)).toEqual([expect.stringContaining('output "classes" has a fixed number of rows')]);
-    warned.mockRestore();
+    const text = `batching is off for m, signature serving_default: ${what} has a fixed number of rows in its signature`;
+    expect(warnings.map(([warning]) => warning)).toEqual([text]);
   });
 });
 
@@ -303,12 +321,6 @@ describe("a call is sent as it is", () => {
   });
 });
 
-/** A signature with these outputs. */
-const signatureWith = (outputs: Record<string, TensorSpec>): Signature => ({
-  methodName: "tensorflow/serving/predict",
-  inputs: {},
-  outputs,
-});
 const noRows = { x: tensor("float32", [0, 1], []) };
 
 describe("a call without rows", () => {
@@ -339,6 +351,10 @@ describe("a call without rows", () => {
     ["with an output of unknown size", { signature: signatureWith({ y: { dtype: "float32", shape: [null, null] } }) }],
     ["with an output that no tensor can be", { signature: signatureWith({ y: { dtype: "variant", shape: [null] } }) }],
     ["for an output there is not", { signature: signatureWith({}), outputFilter: ["constructor"] }],
+    [
+      "where an input has a fixed number of rows",
+      { signature: signatureWith({ y: { dtype: "float32", shape: [null] } }, { x: { dtype: "float32", shape: [5, 1] } }) },
+    ],
   ])("is refused %s", async (_what, options) => {
     const { call, requests } = batchingByHand();
     await expect(call(noRows, options)).rejects.toMatchObject({
@@ -451,6 +467,39 @@ describe("allowedBatchRows", () => {
       [1, 2, 2],
       [3, 4, 4],
     ]);
+  });
+});
+
+describe("maxBatchBytes with allowedBatchRows", () => {
+  const text = (value: string) => ({ s: tensor("string", [1], [value]) });
+  const texts = ({ inputs }: SentRequest) => inputs["s"]?.strings();
+  const long = "long".padEnd(60);
+  const limits = { allowedBatchRows: [1, 4, 8], maxBatchBytes: 100, maxInFlightBatches: 4 };
+
+  it("holds for the parts of a divided batch, whose last row may be longer", async () => {
+    const { call, requests } = batchingByHand(limits);
+    for (const value of ["a", "b", "c", long, "d", "e", "f", "g"]) void call(text(value));
+    const [request] = await requests();
+    request?.fail(serverError("INVALID_ARGUMENT"));
+    const [half] = await requests();
+    expect(texts(half as SentRequest)).toEqual(["a", "b", "c", long]);
+    half?.fail(serverError("INVALID_ARGUMENT"));
+    // Two rows would be filled up to 4 with the long one.
+    expect((await requests()).map(texts)).toEqual([["a", "b", "b", "b"], ["c"], [long]]);
+  });
+
+  it("holds for what is left when others have given up", async () => {
+    const { call, requests, events } = batchingByHand(limits);
+    const late = { deadline: performance.now() + 1 };
+    void call(text("late"), late);
+    const outcomes = ["a", "b", long].map((value) => call(text(value)));
+    void call(text("late"), late);
+    const sent = await requests();
+    expect(sent.map(texts)).toEqual([["a", "b", "b", "b"], [long]]);
+    for (const request of sent) request.answer({ y: request.inputs["s"] as Tensor<"string"> });
+    expect((await Promise.all(outcomes)).map(({ outputs }) => outputs["y"]?.strings())).toEqual([["a"], ["b"], [long]]);
+    await settled();
+    expect(events).toMatchObject([{ calls: 3, rows: 3, bytes: 62, requests: 2, code: "OK" }]);
   });
 });
 
@@ -699,6 +748,137 @@ describe("INVALID_ARGUMENT", () => {
     other?.answer({ y: column(20) });
     await expect(outcomes[0]).rejects.toThrow("input changed");
     expect(answerOf(await (outcomes[1] as (typeof outcomes)[0]))).toEqual([20]);
+  });
+});
+
+/** Play the rounds out of calls with these numbers of rows; requests fail where they are refused, which says what comes of the calls. */
+async function outcomesOf(one: ReturnType<typeof batchingByHand>, sizes: readonly number[], isRefused: (rows: number) => unknown) {
+  const outcomes = sizes.map((rows, index) => one.call(new Array<number>(rows).fill(index)));
+  const sent: number[] = [];
+  for (let round = await one.requests(); round.length > 0; round = await one.requests()) {
+    for (const request of round) {
+      const rows = request.inputs["x"]?.shape[0] as number;
+      sent.push(rows);
+      const error = isRefused(rows);
+      if (error === undefined) request.answer();
+      else request.fail(error);
+    }
+  }
+  const results = await Promise.allSettled(outcomes);
+  return { sent, failed: results.flatMap(({ status }, index) => (status === "rejected" ? [index] : [])) };
+}
+
+const ones = (count: number) => new Array<number>(count).fill(1);
+
+describe("a request that is too large", () => {
+  const tooLarge = [
+    "Received message larger than max (2560000 vs 1000000)",
+    "Received message that decompresses to a size larger than 1000000",
+    "the answer is larger than maxResponseBytes (1000000)",
+    "HTTP 413 Request Entity Too Large",
+  ];
+
+  it.each(tooLarge)("is sent in halves, and later ones have the rows that fit: %s", async (text) => {
+    const one = batchingByHand();
+    const refuse = (rows: number) => (rows > 20 ? serverError("RESOURCE_EXHAUSTED", text) : undefined);
+    expect(await outcomesOf(one, ones(64), refuse)).toEqual({ sent: [64, 32, 32, 16, 16, 16, 16], failed: [] });
+    expect(await outcomesOf(one, ones(64), refuse)).toEqual({ sent: [16, 16, 16, 16], failed: [] });
+    expect(one.events.map(({ requests, code }) => [requests, code])).toEqual([[7, "RESOURCE_EXHAUSTED"], ...ones(4).map(() => [1, "OK"])]);
+  });
+
+  it("keeps calls that wait already, and those of other options, to what fits", async () => {
+    const one = await busy();
+    const refuse = (rows: number) => (rows > 20 ? serverError("RESOURCE_EXHAUSTED", tooLarge[0]) : undefined);
+    const outcomes = outcomesOf(one, ones(300), refuse);
+    one.blocker.answer();
+    const { sent, failed } = await outcomes;
+    expect(failed).toEqual([]);
+    expect(Math.max(...sent.slice(14))).toBe(16);
+    const batch = {};
+    for (const _ of ones(40)) void one.call([1], { batch });
+    expect((await one.columns()).map(({ length }) => length)).toEqual([16, 16]);
+  });
+
+  it("leaves calls of other shapes and models as large as they were", async () => {
+    const one = batchingByHand();
+    const refuse = (rows: number) => (rows > 4 ? serverError("RESOURCE_EXHAUSTED", tooLarge[0]) : undefined);
+    await outcomesOf(one, ones(16), refuse);
+    for (const _ of ones(8)) void one.call({ x: tensor("float32", [1, 2], [1, 2]) });
+    for (const _ of ones(8)) void one.call([1], {}, { name: "n" });
+    expect((await one.requests()).map(({ inputs }) => inputs["x"]?.shape)).toEqual([
+      [8, 2],
+      [8, 1],
+    ]);
+  });
+
+  it("has calls that nobody can join go by themselves, all at once", async () => {
+    const one = batchingByHand();
+    const refuse = (rows: number) => (rows > 1 ? serverError("RESOURCE_EXHAUSTED", tooLarge[0]) : undefined);
+    expect((await outcomesOf(one, ones(4), refuse)).failed).toEqual([]);
+    for (const value of [1, 2, 3, 4]) void one.call([value]);
+    expect(await one.columns()).toEqual([[1], [2], [3], [4]]);
+  });
+
+  it("fails only the caller whose own answer is too large, and changes nothing for later ones", async () => {
+    const one = batchingByHand();
+    const outcomes = Array.from({ length: 8 }, (_, index) => one.call([index]));
+    for (let sent = await one.requests(); sent.length > 0; sent = await one.requests()) {
+      for (const request of sent) {
+        if ((request.inputs["x"] as Tensor<"float32">).values.includes(3)) request.fail(serverError("RESOURCE_EXHAUSTED", tooLarge[0]));
+        else request.answer();
+      }
+    }
+    const results = await Promise.allSettled(outcomes);
+    expect(results.map(({ status }) => status).indexOf("rejected")).toBe(3);
+    expect(results[3]).toMatchObject({ reason: { code: "RESOURCE_EXHAUSTED", serverMessage: tooLarge[0] } });
+    expect(await outcomesOf(one, ones(8), () => undefined)).toEqual({ sent: [8], failed: [] });
+  });
+
+  it("is everybody's failure where the server has run out of something else", async () => {
+    const one = batchingByHand();
+    const refuse = () => serverError("RESOURCE_EXHAUSTED", "quota is used up");
+    expect(await outcomesOf(one, ones(3), refuse)).toEqual({ sent: [3], failed: [0, 1, 2] });
+  });
+});
+
+describe("calls that fail together and go well alone", () => {
+  const refused = (rows: number) => (rows > 1 ? serverError("INVALID_ARGUMENT") : undefined);
+
+  it("are batched no more, which is said once", async () => {
+    const warnings = collectWarnings();
+    const one = batchingByHand();
+    expect(await outcomesOf(one, ones(4), refused)).toEqual({ sent: [4, 2, 2, 1, 1, 1, 1], failed: [] });
+    const text = "batching is off for m, signature serving_default: 4 calls were refused together, and none of them alone";
+    expect(warnings).toEqual([[text, { code: "TFSERVING_BATCHING_OFF" }]]);
+    await settled();
+    expect(one.events).toMatchObject([{ calls: 4, requests: 7, code: "INVALID_ARGUMENT", batchingOff: text }]);
+    for (const value of [1, 2, 3, 4]) void one.call([value]);
+    expect(await one.columns()).toEqual([[1], [2], [3], [4]]);
+  });
+
+  it.each<[string, number, (rows: number) => unknown]>([
+    ["two calls, one of which may have shared the server's batch with a stranger's bad row", 2, refused],
+    ["calls of which some went well together", 4, (rows) => (rows > 2 ? serverError("INVALID_ARGUMENT") : undefined)],
+  ])("are batched all the same, where they were %s", async (_what, count, isRefused) => {
+    const warnings = collectWarnings();
+    const one = batchingByHand();
+    expect((await outcomesOf(one, ones(count), isRefused)).failed).toEqual([]);
+    for (const value of [1, 2]) void one.call([value]);
+    expect(await one.columns()).toEqual([[1, 2]]);
+    expect(warnings).toEqual([]);
+  });
+
+  it("are batched all the same, where one of them has given up", async () => {
+    const warnings = collectWarnings();
+    const one = batchingByHand();
+    const controller = new AbortController();
+    void one.call([9], { signal: controller.signal });
+    const outcomes = outcomesOf(one, ones(4), (rows) => {
+      controller.abort("enough");
+      return refused(rows);
+    });
+    expect((await outcomes).failed).toEqual([]);
+    expect(warnings).toEqual([]);
   });
 });
 

@@ -108,10 +108,10 @@ class Schedule {
     this.#batching = {
       maxBatchRows,
       maxDelayMs: random.below(5),
-      maxBatchBytes: random.pick([1000, 24, 40]),
+      maxBatchBytes: random.pick([1000, 24, 80]),
       maxQueuedRows: random.pick([100, maxBatchRows, 4 + random.below(8)]),
       maxInFlightBatches: 1 + random.below(3),
-      allowedBatchRows: random.below(3) === 0 ? [maxBatchRows, 1 + random.below(maxBatchRows)] : undefined,
+      allowedBatchRows: random.below(3) === 0 ? [maxBatchRows, 1 + random.below(maxBatchRows), 1] : undefined,
       onBatch: (event) => void this.#events.push(event),
     };
     this.#settings = batchSettings(this.#batching);
@@ -466,7 +466,12 @@ function outputsOf(kind: Kind, numbers: readonly number[]): Record<string, AnyTe
 
 function tensorOf({ dtype, width }: Kind, numbers: readonly number[]): AnyTensor {
   const shape = [numbers.length / width, width];
-  return dtype === "string" ? tensor(dtype, shape, numbers.map(String)) : tensor(dtype, shape, numbers);
+  return dtype === "string" ? tensor(dtype, shape, numbers.map(textOf)) : tensor(dtype, shape, numbers);
+}
+
+/** Texts of very different lengths, which are read as the number all the same. */
+function textOf(number: number): string {
+  return String(number).padEnd(number % 7 === 0 ? 40 : 0);
 }
 
 function numbersOf(value: AnyTensor): number[] {

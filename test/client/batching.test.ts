@@ -192,6 +192,19 @@ describe.each(["grpc", "rest"] as const)("batching over %s", (transport) => {
     expect(predicts()).toEqual([]);
   });
 
+  it("fails no call of which only the batch's answer is larger than maxResponseBytes, and makes later batches smaller", async () => {
+    await using client = connect({ maxResponseBytes: 2000, batching: { maxBatchRows: 512 } });
+    const requests: number[] = [];
+    for (let round = 0; round < 2; round++) {
+      const before = predicts().length;
+      const results = await Promise.all(indexes(512).map((index) => client.predict("tenfold", row(index))));
+      expect(results.map((result) => valuesOf(result)[0])).toEqual(indexes(512).map((index) => 10 * index));
+      requests.push(predicts().length - before);
+    }
+    const [first = 0, second = 0] = requests;
+    expect([first > second, second <= 40]).toEqual([true, true]);
+  });
+
   it("names the server in the errors of its own queue", async () => {
     await using client = connect({ batching: { maxQueuedRows: 10 } });
     const results = await Promise.allSettled(indexes(30).map((index) => client.predict("tenfold", row(index))));
