@@ -2,6 +2,8 @@
  * Our words for the model server's configuration (`ModelServerConfig`, tensorflow_serving/config/model_server_config.proto), a look at its
  * form, and its rules for paths and versions.
  */
+import { assertOptionNames } from "./option-names.js";
+import { describeNotPlain, isPlainObject } from "./plain-object.js";
 import { describe } from "./tensor/values.js";
 
 /** Which models a server serves: what `reloadConfig` takes. It replaces the whole list. */
@@ -52,19 +54,23 @@ export function namedVersions(policy: VersionPolicy | undefined): bigint[] | und
 export function pickVersions(versions: Iterable<bigint>, policy: VersionPolicy = { latest: 1 }): bigint[] {
   const known = [...versions].sort((a, b) => (a < b ? 1 : -1));
   if (policy === "all") return known;
-  if ("specific" in policy) return known.filter((version) => policy.specific.map(BigInt).includes(version));
+  if ("specific" in policy) {
+    const named = new Set(namedVersions(policy));
+    return known.filter((version) => named.has(version));
+  }
   // As in the real server 0 counts as 1.
   return known.slice(0, Math.max(1, policy.latest));
 }
 
 /**
- * Check the form of a configuration: names, types and ranges. What it means plays no part.
+ * Check the form of a configuration: members, types and ranges. What it means plays no part.
  *
  * @throws TypeError or RangeError naming the model, what was expected and what came.
  */
 export function assertModelServerConfig(config: ModelServerConfig): void {
   const models: unknown = config?.models;
   if (!Array.isArray(models)) throw new TypeError(`config: expected { models: [...] }, got ${describe(config)}`);
+  assertOptionNames(config, { known: { models: true }, of: "config" });
   for (const [index, model] of models.entries()) checkModelConfig(model, index);
 }
 
@@ -85,10 +91,21 @@ export function assertReloadable(config: ModelServerConfig): void {
   }
 }
 
+const members = {
+  name: true,
+  basePath: true,
+  modelPlatform: true,
+  modelType: true,
+  versionPolicy: true,
+  versionLabels: true,
+  loggingConfig: true,
+} as const;
+
 function checkModelConfig(model: ModelConfig, index: number): void {
   if (typeof model !== "object" || model === null) {
     throw new TypeError(`config.models[${index}]: expected an object, got ${describe(model)}`);
   }
+  assertOptionNames(model, { known: members, of: `config.models[${index}]` });
   checkText(model.name, `config.models[${index}]: name`);
   const what = `config: model "${model.name}"`;
   checkText(model.basePath, `${what}: basePath`);
@@ -97,7 +114,7 @@ function checkModelConfig(model: ModelConfig, index: number): void {
     throw new TypeError(`${what}: expected modelType "TENSORFLOW" or "OTHER", got ${describe(model.modelType)}`);
   }
   checkVersionPolicy(model.versionPolicy, `${what}: versionPolicy`);
-  for (const [label, version] of Object.entries(model.versionLabels ?? {})) checkVersion(version, `${what}: version label "${label}"`);
+  checkVersionLabels(model.versionLabels, what);
   if (model.loggingConfig !== undefined && (typeof model.loggingConfig !== "object" || model.loggingConfig === null)) {
     throw new TypeError(`${what}: expected loggingConfig to be an object, got ${describe(model.loggingConfig)}`);
   }
@@ -112,9 +129,17 @@ function checkPlatform({ name, modelPlatform = "", modelType }: ModelConfig): vo
   );
 }
 
+function checkVersionLabels(labels: unknown, what: string): void {
+  if (labels === undefined) return;
+  if (!isPlainObject(labels)) throw new TypeError(`${what}: expected versionLabels to be an object, got ${describeNotPlain(labels)}`);
+  for (const [label, version] of Object.entries(labels)) checkVersion(version, `${what}: version label "${label}"`);
+}
+
 function checkVersionPolicy(policy: unknown, what: string): void {
   if (policy === undefined || policy === "all") return;
-  const { latest, specific } = (typeof policy === "object" && policy !== null ? policy : {}) as { latest?: unknown; specific?: unknown };
+  const choices: { latest?: unknown; specific?: unknown } = typeof policy === "object" && policy !== null ? policy : {};
+  assertOptionNames(choices, { known: { latest: true, specific: true }, of: what });
+  const { latest, specific } = choices;
   if ((latest === undefined) === (specific === undefined)) {
     throw new TypeError(`${what}: expected "all", { latest: n } or { specific: [...] }, got ${describe(policy)}`);
   }

@@ -1,26 +1,26 @@
 /** Giving a server another configuration, and waiting until it serves what that says. */
-import { minRemainingMs, sleep } from "../deadline.js";
+import { sleep } from "../deadline.js";
 import { isServingError, ServingError } from "../errors.js";
-import { assertReloadable, type ModelConfig, type ModelServerConfig, namedVersions } from "../model-server-config.js";
+import { assertReloadable, type ModelServerConfig, namedVersions } from "../model-server-config.js";
 import { assertOptionNames } from "../option-names.js";
 import { describe } from "../tensor/values.js";
 import type { ModelVersionStatus } from "../transport/transport.js";
 import { type ConfigChange, diffModelServerConfigs } from "./diff.js";
-
-/** How long a call may take. */
-interface CallLimits {
-  readonly timeoutMs?: number | undefined;
-  readonly signal?: AbortSignal | undefined;
-}
+import {
+  type CallLimits,
+  limitsOf,
+  type ServedVersion,
+  type StatusClient,
+  type StatusesByModel,
+  statusesOf,
+  untilServed,
+  type WaitClock,
+} from "./until-served.js";
 
 /** What {@link applyModelServerConfig} needs of a client; a `PredictionClient` over gRPC has it. */
-export interface ConfigClient {
+export interface ConfigClient extends StatusClient {
   /** Replaces the server's configuration. */
   reloadConfig(config: ModelServerConfig, options?: CallLimits): Promise<void>;
-  /** The state of every version that the server knows of a model. */
-  getModelStatus(model: string, options?: CallLimits): Promise<ModelVersionStatus[]>;
-  /** Settles when a version, or the newest, is `AVAILABLE`, and rejects when it has failed. */
-  waitForModel(model: { readonly name: string; readonly version?: bigint }, options?: CallLimits): Promise<ModelVersionStatus>;
 }
 
 /** Options of {@link applyModelServerConfig}. */
@@ -48,16 +48,18 @@ export interface AppliedConfig {
   readonly changes: readonly ConfigChange[];
   /** Whether the server has it: false for a dry run. */
   readonly applied: boolean;
-  /** The versions that were waited for: those that policies name, else the newest of the model. Empty for a dry run. */
-  readonly available: readonly { readonly model: string; readonly version: bigint }[];
+  /**
+   * The versions that are served: those that policies list; else all that are `AVAILABLE` of a model that is new or has another path or
+   * policy, and the newest of one that is as before. Empty for a dry run.
+   */
+  readonly available: readonly ServedVersion[];
 }
-
-/** A server looks at its folders every second unless told otherwise; until then a version that is wanted again still shows its old failure. */
-const oldFailuresMs = 5_000;
-const lookIntervalMs = 100;
 
 /**
  * Replace a server's configuration and wait until every model and version it names is `AVAILABLE`.
+ *
+ * Which versions another path or policy means only the server's folders say, unless the policy lists them. Then this waits until the server
+ * has loaded and unloaded nothing for 2 seconds: it looks at its folders every second, unless it was told to look less often.
  *
  * Unless `allowUnload` is set, nothing is sent if a version that is served now would, or might, be unloaded: a policy `{ latest: n }` may,
  * for what it picks depends on the folders; of a list of versions it is known from the server's status. Labels are set before versions are
@@ -69,7 +71,12 @@ const lookIntervalMs = 100;
  * @throws ServingError with code and hint of the failure, if the server has the configuration but a version failed or time ran out.
  * @throws TypeError or RangeError if options or a configuration have another form, or `to` would make the server refuse all later ones.
  */
-export async function applyModelServerConfig(client: ConfigClient, options: ApplyOptions): Promise<AppliedConfig> {
+export function applyModelServerConfig(client: ConfigClient, options: ApplyOptions): Promise<AppliedConfig> {
+  return applyByClock(client, options, { now: () => performance.now(), sleep });
+}
+
+/** {@link applyModelServerConfig} by a clock of one's own. */
+export async function applyByClock(client: ConfigClient, options: ApplyOptions, clock: WaitClock): Promise<AppliedConfig> {
   assertOptionNames(options, { known: { from: true, to: true, allowUnload: true, dryRun: true, timeoutMs: true, signal: true } });
   const { from, to, allowUnload = applyDefaults.allowUnload, dryRun = applyDefaults.dryRun, signal } = options;
   const { timeoutMs = applyDefaults.timeoutMs } = options;
@@ -79,47 +86,18 @@ export async function applyModelServerConfig(client: ConfigClient, options: Appl
   assertReloadable(to);
   if (dryRun) return { changes, applied: false, available: [] };
 
-  const deadline = performance.now() + timeoutMs;
-  const limits = () => ({ timeoutMs: Math.max(minRemainingMs, deadline - performance.now()), signal });
-  const before = await statusesOf(client, changes, limits);
+  const waiting = { client, clock, deadline: clock.now() + timeoutMs, signal };
+  const before = await statusesOf(new Set(changes.map(({ model }) => model)), waiting);
   if (!allowUnload) refuseUnloads(changes, before);
-  await client.reloadConfig(to, limits());
+  await client.reloadConfig(to, limitsOf(waiting));
   try {
-    const available: { model: string; version: bigint }[] = [];
-    for (const model of to.models) {
-      await untilTriedAgain(client, model, before.get(model.name) ?? [], limits);
-      for (const spec of wantedOf(model)) {
-        const { version } = await client.waitForModel(spec, limits());
-        available.push({ model: model.name, version });
-      }
-    }
-    return { changes, applied: true, available };
+    return { changes, applied: true, available: await untilServed(to, changes, before, waiting) };
   } catch (error) {
     throw errorAfterReload(error);
   }
 }
 
-type Statuses = readonly ModelVersionStatus[];
-
-/** What the server says of the models that change, by name. */
-async function statusesOf(
-  client: ConfigClient,
-  changes: readonly ConfigChange[],
-  limits: () => CallLimits,
-): Promise<Map<string, Statuses>> {
-  const statuses = new Map<string, Statuses>();
-  for (const name of new Set(changes.map(({ model }) => model))) {
-    try {
-      statuses.set(name, await client.getModelStatus(name, limits()));
-    } catch (error) {
-      // A model that the server does not have yet.
-      if (!isServingError(error) || error.code !== "NOT_FOUND") throw error;
-    }
-  }
-  return statuses;
-}
-
-function refuseUnloads(changes: readonly ConfigChange[], statuses: ReadonlyMap<string, Statuses>): void {
+function refuseUnloads(changes: readonly ConfigChange[], statuses: StatusesByModel): void {
   const unloads = changes.filter((change) => wouldUnload(change, statuses.get(change.model) ?? []));
   if (unloads.length === 0) return;
   const listed = unloads.map(({ message }) => message).join("; ");
@@ -132,32 +110,12 @@ function refuseUnloads(changes: readonly ConfigChange[], statuses: ReadonlyMap<s
   );
 }
 
-function wouldUnload(change: ConfigChange, statuses: Statuses): boolean {
+function wouldUnload(change: ConfigChange, statuses: readonly ModelVersionStatus[]): boolean {
   if (change.kind !== "change-policy") return ["unload-model", "unload-version", "change-base-path"].includes(change.kind);
   const named = namedVersions(change.to);
   if (named === undefined) return change.mayUnload;
-  return statuses.some(({ version, state }) => state !== "END" && !named.includes(version));
-}
-
-/** What to wait for: each version that the policy names, or the newest. */
-function wantedOf({ name, versionPolicy }: ModelConfig): { name: string; version?: bigint }[] {
-  return namedVersions(versionPolicy)?.map((version) => ({ name, version })) ?? [{ name }];
-}
-
-/** Wait until failures of before the reload are gone, or stay. */
-async function untilTriedAgain(client: ConfigClient, model: ModelConfig, before: Statuses, limits: () => CallLimits): Promise<void> {
-  const named = namedVersions(model.versionPolicy);
-  const failed = before.filter((status) => hasFailed(status) && named?.includes(status.version) !== false).map(({ version }) => version);
-  const until = performance.now() + oldFailuresMs;
-  while (failed.length > 0 && performance.now() < until) {
-    const statuses = await client.getModelStatus(model.name, limits());
-    if (!statuses.some((status) => hasFailed(status) && failed.includes(status.version))) return;
-    await sleep(lookIntervalMs, limits().signal);
-  }
-}
-
-function hasFailed({ state, errorCode }: ModelVersionStatus): boolean {
-  return state === "END" && errorCode !== "OK";
+  const kept = new Set(named);
+  return statuses.some(({ version, state }) => state !== "END" && !kept.has(version));
 }
 
 /** The error of a wait, which may be the caller's own reason for ending it. */

@@ -28,6 +28,9 @@ export interface CheckOptions {
   readonly readDisk?: boolean | undefined;
 }
 
+/** Versions that stand in a message. */
+const maxListed = 5;
+
 /** The one platform that the stock server knows. */
 const knownPlatform = "tensorflow";
 
@@ -168,10 +171,11 @@ function checkLabels(
 ): void {
   const labels = Object.entries(versionLabels);
   if (labels.length === 0) return;
+  const known = new Set(loaded);
+  const found = [...[...known].slice(0, maxListed), ...(known.size > maxListed ? ["..."] : [])].join(", ") || "none";
   for (const [label, version] of labels) {
-    if (loaded === undefined || loaded.includes(BigInt(version))) continue;
+    if (loaded === undefined || known.has(BigInt(version))) continue;
     const refusal = `Request to assign label to version ${version} of model ${name}, which is not currently available for inference`;
-    const found = loaded.length === 0 ? "none" : loaded.join(", ");
     report.error(`versionLabels.${label}`, `version ${version} is not loaded, but ${found}: the server refuses the label ("${refusal}")`);
   }
   report.warning(

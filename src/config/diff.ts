@@ -99,8 +99,8 @@ function versionChanges(before: ModelConfig, after: ModelConfig): ConfigChange[]
   const [from, to] = [policyOf(before), policyOf(after)];
   const [old, wanted] = [namedVersions(from), namedVersions(to)];
   if (old !== undefined && wanted !== undefined) {
-    const loads = wanted.filter((version) => !old.includes(version));
-    const unloads = old.filter((version) => !wanted.includes(version));
+    const loads = without(wanted, old);
+    const unloads = without(old, wanted);
     return [
       ...loads.map(
         (version) => ({ kind: "load-version", model, version, message: `load version ${version} of model "${model}"` }) as const,
@@ -113,6 +113,11 @@ function versionChanges(before: ModelConfig, after: ModelConfig): ConfigChange[]
   if (isDeepStrictEqual(from, to)) return [];
   const message = `serve ${formatPolicy(to)} instead of ${formatPolicy(from)} of model "${model}"`;
   return [{ kind: "change-policy", model, from, to, mayUnload: mayUnload(from, to), message }];
+}
+
+function without(versions: readonly bigint[], others: readonly bigint[]): bigint[] {
+  const left = new Set(others);
+  return versions.filter((version) => !left.has(version));
 }
 
 /** A model's policy as the server takes it: none and 0 are the newest version. */

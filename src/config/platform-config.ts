@@ -84,23 +84,26 @@ function adapterFromAny({ typeUrl, value }: AnyMessage): SavedModelBundleSourceA
  * @throws TypeError or RangeError if a member has another type, or there is no such member.
  */
 export function formatPlatformConfigMap(config: PlatformConfigMap): string {
-  assertObject(config?.platformConfigs, "platformConfigs");
+  if (!isPlainObject(config)) throw new TypeError(`PlatformConfigMap: expected an object, got ${describeNotPlain(config)}`);
+  assertOptionNames(config, { known: { platformConfigs: true } });
+  assertObject(config.platformConfigs, "platformConfigs");
   const platformConfigs: Record<string, unknown> = Object.create(null);
   for (const [platform, platformConfig] of Object.entries(config.platformConfigs)) {
     const of = `platformConfigs.${platform}`;
     assertObject(platformConfig, of);
     assertOptionNames(platformConfig, { known: { sourceAdapterConfig: true }, of });
     const { sourceAdapterConfig: adapter } = platformConfig;
-    platformConfigs[platform] = adapter === undefined ? {} : { sourceAdapterConfig: anyFromAdapter(adapter, of) };
+    platformConfigs[platform] = adapter === undefined ? {} : { sourceAdapterConfig: anyFromAdapter(adapter, `${of}.sourceAdapterConfig`) };
   }
   return textFromMessage("PlatformConfigMap", createMessage("PlatformConfigMap", { platformConfigs }));
 }
 
 function anyFromAdapter(adapter: SavedModelBundleSourceAdapterConfig | AnyMessage, of: string): AnyMessage {
-  assertObject(adapter, `${of}.sourceAdapterConfig`);
+  assertObject(adapter, of);
   if ("typeUrl" in adapter) {
+    assertOptionNames(adapter, { known: { typeUrl: true, value: true }, of });
     if (typeof adapter.typeUrl === "string" && isBytes(adapter.value)) return adapter;
-    throw new TypeError(`PlatformConfigMap: ${of}.sourceAdapterConfig: expected typeUrl to be a string and value a Uint8Array`);
+    throw new TypeError(`PlatformConfigMap: ${of}: expected typeUrl to be a string and value a Uint8Array`);
   }
   assertCounts(adapter.legacyConfig?.batchingParameters ?? {});
   return { typeUrl: adapterUrl, value: bytesFromMessage(adapterType, messageFromJson(adapterType, adapter)) };

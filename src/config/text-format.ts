@@ -21,6 +21,7 @@ import { fromText, toText } from "@bufbuild/protobuf/txtpb";
 import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import { configDescriptors } from "../../gen/config-descriptors.js";
 import { FormatError } from "../errors.js";
+import { describeNotPlain, isPlainObject } from "../plain-object.js";
 import { describe } from "../tensor/values.js";
 import { locateError } from "./text-position.js";
 
@@ -33,8 +34,8 @@ export type ConfigMessage =
   | "PlatformConfigMap"
   | "SavedModelBundleSourceAdapterConfig";
 
-/** Some 5,000 models; to find the place of an error a text is parsed some 20 times. */
-const maxTextLength = 1024 * 1024;
+/** Some 20,000 models, which take some 3 s. */
+const maxTextLength = 4 * 1024 * 1024;
 
 /** Messages inside messages; configuration files have up to a dozen. */
 const maxDepth = 50;
@@ -45,7 +46,7 @@ const maxReasonLength = 300;
 /**
  * The message in a text.
  *
- * @throws FormatError naming the field, line and column; TypeError if the text is no string.
+ * @throws FormatError naming the field, line and column, where looking for them does not take long; TypeError if the text is no string.
  */
 export function messageFromText(name: ConfigMessage, text: string): Message {
   if (typeof text !== "string") throw new TypeError(`${name}: expected its text, got ${describe(text)}`);
@@ -56,7 +57,9 @@ export function messageFromText(name: ConfigMessage, text: string): Message {
   try {
     return parse(text);
   } catch (cause) {
-    const { path, line, column } = locateError(text, parse);
+    const position = locateError(text, parse);
+    if (position === undefined) throw new FormatError(`${name}: ${reasonOf(cause)}`, { cause });
+    const { path, line, column } = position;
     throw new FormatError(`${name}, line ${line}, column ${column}: ${path}: ${reasonOf(cause)}`, { line, column, cause });
   }
 }
@@ -104,6 +107,7 @@ export function jsonFromMessage(name: ConfigMessage, message: Message): unknown 
  * @throws TypeError if a member has another type than its field, or is none.
  */
 export function messageFromJson(name: ConfigMessage, value: unknown): Message {
+  if (!isPlainObject(value)) throw new TypeError(`${name}: expected an object, got ${describeNotPlain(value)}`);
   try {
     const text = JSON.stringify(value, (_key, member: unknown) => (typeof member === "bigint" ? String(member) : member));
     return fromJson(typeOf(name), JSON.parse(text) as JsonValue, { registry: configRegistry() });

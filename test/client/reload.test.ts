@@ -104,6 +104,22 @@ describe("reloadConfig", () => {
         { models: [{ ...good, versionLabels: { x: 2n ** 63n } }] },
         'version label "x": expected a version',
       ],
+      [
+        "labels that are no record",
+        { models: [{ ...good, versionLabels: new Map([["x", 1n]]) }] },
+        "expected versionLabels to be an object, got a Map",
+      ],
+      ["an unknown member", { models: [good], model: [] }, "config.model: unknown option, expected one of models"],
+      [
+        "an unknown member of a model",
+        { models: [good, { ...good, versionLabel: { x: 1n } }] },
+        "config.models[1].versionLabel: unknown option, expected one of basePath, loggingConfig, modelPlatform, modelType, name, version",
+      ],
+      [
+        "an unknown policy",
+        { models: [{ ...good, versionPolicy: { latest: 1, newest: 2 } }] },
+        'config: model "m": versionPolicy.newest: unknown option, expected one of latest, specific',
+      ],
       ["logging that is no object", { models: [{ ...good, loggingConfig: "x" }] }, "expected loggingConfig to be an object"],
     ])("%s", async (_title, config, message) => {
       const { transport, client } = setUp();

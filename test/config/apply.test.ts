@@ -4,10 +4,12 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { halfPlusTwo } from "../../scripts/demo-models.js";
 import { PredictionClient } from "../../src/client/prediction-client.js";
-import { type ApplyOptions, applyModelServerConfig, type ConfigClient, planLabelMove } from "../../src/config/index.js";
+import { applyByClock } from "../../src/config/apply.js";
+import { type ApplyOptions, type ConfigClient, planLabelMove } from "../../src/config/index.js";
 import { ServingError } from "../../src/errors.js";
 import type { ModelConfig, ModelServerConfig } from "../../src/model-server-config.js";
 import { type ModelServer, startModelServer } from "../../src/server/index.js";
+import { clockWithoutWaits } from "./clock-without-waits.js";
 
 const root = mkdtempSync(join(tmpdir(), "tfserving-apply-"));
 let server: ModelServer;
@@ -16,6 +18,8 @@ let broken: boolean;
 beforeAll(async () => {
   for (const folder of ["a/1", "a/2", "a/3", "b/1", "fails/1"]) mkdirSync(join(root, folder), { recursive: true });
   server = await startModelServer({
+    // Reloads apply at once; apply-late.test.ts has servers that take their time.
+    fileSystemPollMs: 0,
     loadServable: (_folder, { name }) => {
       if (name === "fails" && broken) throw new ServingError("out of range", { code: "OUT_OF_RANGE" });
       return halfPlusTwo;
@@ -41,7 +45,8 @@ const reloads = () => server.requests.filter(({ method }) => method === "reloadC
 const available = async (name: string) =>
   (await client.getModelStatus(name)).filter(({ state }) => state === "AVAILABLE").map(({ version }) => version);
 const start = (initial: ModelServerConfig) => client.reloadConfig(initial);
-const apply = (options: ApplyOptions) => applyModelServerConfig(client, options);
+/** In no time where the server has nothing to do. */
+const apply = (options: ApplyOptions, to: ConfigClient = client) => applyByClock(to, options, clockWithoutWaits());
 
 describe("applyModelServerConfig", () => {
   it("waits until every model and version is served, and tells which", async () => {
@@ -149,7 +154,7 @@ describe("applyModelServerConfig", () => {
       },
       waitForModel: (spec, limits) => client.waitForModel(spec, limits),
     };
-    expect((await applyModelServerConfig(late, { from, to })).available).toContainEqual({ model: "fails", version: 1n });
+    expect((await apply({ from, to }, late)).available).toContainEqual({ model: "fails", version: 1n });
     expect(looks).toBe(3);
   });
 

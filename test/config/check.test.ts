@@ -71,6 +71,14 @@ describe("checkModelServerConfig", () => {
     );
   });
 
+  it("checks many labels and versions in bounded time", () => {
+    const versions = Array.from({ length: 20_000 }, (_, index) => BigInt(index));
+    const labels = Object.fromEntries(versions.map((version) => [`label${version}`, version + 20_000n]));
+    const findings = check({ versionPolicy: { specific: versions }, versionLabels: labels });
+    expect(findings).toHaveLength(20_001);
+    expect(findings[0]?.message).toContain("version 20000 is not loaded, but 0, 1, 2, 3, 4, ...: ");
+  });
+
   it("warns of labels on versions that newer ones replace", () => {
     const [, moving] = check({ versionLabels: { stable: 1n } });
     expect(moving).toMatchObject({ severity: "warning", path: "models[0].versionLabels" });

@@ -64,7 +64,16 @@ describe("diffModelServerConfigs", () => {
     ]);
   });
 
-  it("rejects what is no configuration", () => {
+  it("compares long lists of versions in bounded time", () => {
+    const list = (from: number) =>
+      config({ versionPolicy: { specific: Array.from({ length: 50_000 }, (_, index) => BigInt(from + index)) } });
+    expect(diffModelServerConfigs(list(0), list(40_000))).toHaveLength(80_000);
+  });
+
+  it("rejects what is no configuration, and members it does not know", () => {
+    expect(() => diffModelServerConfigs(config({ version_policy: "all" } as never), config())).toThrow(
+      "config.models[0].version_policy: unknown option",
+    );
     expect(() => diffModelServerConfigs(undefined as never, config())).toThrow("config: expected { models: [...] }, got undefined");
   });
 });
@@ -86,15 +95,21 @@ describe("planLabelMove", () => {
   });
 
   describe("rejects", () => {
+    const newest = config({ versionPolicy: { latest: 2 } });
     it.each<[string, Parameters<typeof planLabelMove>, string]>([
       ["an unknown model", [current, "x", "stable", 2], 'expected the name of a model in the configuration ("other", "m"), got "x"'],
       [
         "versions that the configuration does not say",
         [current, "other", "stable", 2],
-        'model "other": expected versionPolicy { specific: [...] } or "all"',
+        'model "other": expected versionPolicy { specific: [...] } or "all", got none: ask getModelStatus which versions are AVAILABLE',
       ],
+      ["the newest versions, whichever they are", [newest, "m", "stable", 2], "got { latest: n }: ask getModelStatus"],
       ["a label that is none", [current, "m", 1 as never, 2], "expected a label, got 1"],
-      ["a version beyond 63 bits", [current, "m", "stable", 2n ** 63n], "expected a version of 64 bits"],
+      ["a version beyond 63 bits", [current, "m", "stable", 2n ** 63n], "expected version to be a whole number from 0 to 2^63 - 1, got 92"],
+      ["a fraction", [current, "m", "stable", 1.5], "expected version to be a whole number from 0 to 2^63 - 1, got 1.5"],
+      ["a negative version", [current, "m", "stable", -1], "got -1"],
+      ["a version that is text", [current, "m", "stable", "2" as never], 'got "2"'],
+      ["no version", [current, "m", "stable", undefined as never], "got undefined"],
     ])("%s", (_title, args, message) => {
       expect(() => planLabelMove(...args)).toThrow(message);
     });

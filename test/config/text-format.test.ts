@@ -52,6 +52,14 @@ function pairOf({ message }: Entry) {
 /** Two texts are equal if the messages in them are; maps have no order. */
 const contentOf = (type: ConfigMessage, text: string) => messageFromText(type, text);
 
+/** A configuration of that many models, a line each. */
+const textOf = (models: number) => {
+  const settings =
+    'model_platform: "tensorflow" model_version_policy { specific { versions: 1 } } version_labels { key: "stable" value: 1 }';
+  const lines = Array.from({ length: models }, (_, index) => `config { name: "m${index}" base_path: "/m/${index}" ${settings} }\n`);
+  return `model_config_list {\n${lines.join("")}}\n`;
+};
+
 describe("texts that the C++ parser accepts", () => {
   it("are all there", () => {
     expect([accepted.length, refused.length]).toEqual([34, 33]);
@@ -131,6 +139,24 @@ describe("the place of an error", () => {
     expect((error as Error).message).toContain(`ModelServerConfig, line ${line}, column ${column}: ${words}`);
   });
 
+  it("is found among thousands of models", () => {
+    const text = textOf(5000);
+    expect(text.length).toBeGreaterThan(800_000);
+    expect(errorFrom(() => parseModelServerConfig(text.slice(0, -2)))).toMatchObject({ line: 5002, column: 1 });
+    expect(errorFrom(() => parseModelServerConfig(text.replace("/m/2499", "/m/2499' '\\z")))).toMatchObject({ line: 2501, column: 35 });
+  });
+
+  it.each([
+    ["a list of versions", `model_config_list { config { model_version_policy { specific { versions: [${"1,".repeat(400_000)}] } } } }`],
+    ["a string in pieces", `model_config_list { config { name: ${"'' ".repeat(300_000)} 5 } }`],
+    ["a text beyond a megabyte", `${textOf(7000)}}`],
+  ])("is not looked for where that takes long: %s", (_title, text) => {
+    const error = errorFrom(() => parseModelServerConfig(text)) as FormatError;
+    expect(error).toBeInstanceOf(FormatError);
+    expect(error).not.toHaveProperty("line");
+    expect(error.message).toMatch(/^ModelServerConfig: (expected|cannot specify)/);
+  });
+
   it("is in the column C++ tells, unless C++ tells where a token ends", () => {
     const exact = refused.filter((entry) => {
       const [, parse] = pairOf(entry);
@@ -171,7 +197,7 @@ describe("parseModelServerConfig", () => {
         "model_config_list { config { model_type: 7 } }",
         'expected modelType "TENSORFLOW" or "OTHER", got "7"',
       ],
-      ["a text beyond the limit", " ".repeat(1024 * 1024 + 1), "expected a text of at most 1048576 characters, got 1048577"],
+      ["a text beyond the limit", " ".repeat(2 ** 22 + 1), "expected a text of at most 4194304 characters, got 4194305"],
     ])("%s", (_title, text, words) => {
       const error = errorFrom(() => parseModelServerConfig(text));
       expect(error).toBeInstanceOf(FormatError);
@@ -221,7 +247,17 @@ describe("formatModelServerConfig", () => {
 `);
   });
 
-  it("rejects a configuration of another form", () => {
+  it("writes what is read again, also of thousands of models", () => {
+    const config = parseModelServerConfig(textOf(5500));
+    const written = formatModelServerConfig(config);
+    expect(written.length).toBeGreaterThan(2 ** 20);
+    expect(parseModelServerConfig(written)).toEqual(config);
+  });
+
+  it("rejects a configuration of another form, and members it does not know", () => {
+    expect(() => formatModelServerConfig({ models: [{ name: "m", basePath: "/m", version_policy: "all" } as never] })).toThrow(
+      "config.models[0].version_policy: unknown option",
+    );
     expect(() => formatModelServerConfig({ models: [{ name: "m" } as never] })).toThrow('model "m": basePath: expected a string');
   });
 });
@@ -262,6 +298,21 @@ describe("batching parameters", () => {
         "maxBatchSize: expected a number below 2^53, got 9007199254740993",
       );
     });
+  });
+});
+
+describe("what is no configuration", () => {
+  it.each(Object.values(pairs))("is refused in plain words: %s", (type, _parse, format) => {
+    const words = type === "ModelServerConfig" ? "config: expected { models: [...] }, got" : `${type}: expected an object, got`;
+    for (const [value, name] of [
+      [undefined, "undefined"],
+      [null, "null"],
+      ["x", '"x"'],
+    ]) {
+      const error = errorFrom(() => format(value as never));
+      expect(error).toBeInstanceOf(TypeError);
+      expect((error as Error).message).toBe(`${words} ${name}`);
+    }
   });
 });
 
@@ -307,6 +358,16 @@ describe("the other files", () => {
     it.each([
       ["no platforms", {}, "expected platformConfigs to be an object, got undefined"],
       ["a platform that is none", { platformConfigs: { t: 1 } }, "expected platformConfigs.t to be an object, got 1"],
+      [
+        "an unknown member beside them",
+        { platformConfigs: {}, platforms: {} },
+        "platforms: unknown option, expected one of platformConfigs",
+      ],
+      [
+        "an unknown member of a message",
+        { platformConfigs: { t: { sourceAdapterConfig: { typeUrl: "a/b", value: new Uint8Array(), type: "b" } } } },
+        "platformConfigs.t.sourceAdapterConfig.type: unknown option",
+      ],
       ["an unknown member", { platformConfigs: { t: { adapter: {} } } }, "platformConfigs.t.adapter: unknown option"],
       ["an unknown field", { platformConfigs: { t: { sourceAdapterConfig: { x: 1 } } } }, 'key "x" is unknown'],
       [
