@@ -18,6 +18,8 @@ const sharing = [
   "src/index.ts",
   "src/example.ts",
   "src/server/index.ts",
+  "src/server/config-file.ts",
+  "src/server/warmup-replay.ts",
   "src/warmup/index.ts",
   "src/config/index.ts",
   "src/saved-model/index.ts",

@@ -14,7 +14,7 @@ import { ModelSpec as ModelSpecProto } from "../gen/tensorflow_serving/apis/mode
 import { PredictResponse } from "../gen/tensorflow_serving/apis/predict.js";
 import { FormatError, isServingError, statusCodeFromNumber, statusCodes } from "./errors.js";
 import type { ModelSpec } from "./model-spec.js";
-import type { Signature, TensorSpec } from "./signature.js";
+import { type Signature, type TensorSpec, tensorNameOf } from "./signature.js";
 import { decodeTensor, type ExpansionBudget, expansionBudget } from "./tensor/codec.js";
 import { dtypeFromWire, dtypeToWire } from "./tensor/dtype.js";
 import type { AnyTensor } from "./tensor/tensor.js";
@@ -109,21 +109,21 @@ export function predictResultToProto(result: PredictResult): PredictResponse {
 
 // Signatures, metadata
 
-/** The SignatureDef for a signature, with the tensor names an exported model would have: `x:0` for `x`. */
-export function signatureToProto(signature: Signature): SignatureDef {
+/** The SignatureDef for a signature; tensors without a name get one by {@link tensorNameOf}. */
+export function signatureToProto(signature: Signature, encodeDefault = tensorToProto): SignatureDef {
   const proto = SignatureDef.create({ methodName: signature.methodName });
   proto.inputs = mapRecord(signature.inputs, tensorInfo);
   proto.outputs = mapRecord(signature.outputs, tensorInfo);
   proto.defaults = Object.create(null) as Record<string, TensorProto>;
   for (const [name, spec] of Object.entries(signature.inputs)) {
-    if (spec.default !== undefined) proto.defaults[name] = tensorToProto(spec.default);
+    if (spec.default !== undefined) proto.defaults[name] = encodeDefault(spec.default);
   }
   return proto;
 }
 
 function tensorInfo(spec: TensorSpec, name: string): TensorInfo {
   return {
-    name: `${name}:0`,
+    name: tensorNameOf(name, spec),
     dtype: dtypeToWire(spec.dtype),
     tensorShape: spec.shape === null ? TensorShapeProto.create({ unknownRank: true }) : shapeToProto(spec.shape),
   };
@@ -163,9 +163,9 @@ function tensorSpec(info: TensorInfo): TensorSpec {
 }
 
 /** The message that answers GetModelMetadata. */
-export function metadataToProto(metadata: ModelMetadata): GetModelMetadataResponse {
+export function metadataToProto(metadata: ModelMetadata, encodeDefault = tensorToProto): GetModelMetadataResponse {
   const map = SignatureDefMap.create();
-  map.signatureDef = mapRecord(metadata.signatures, signatureToProto);
+  map.signatureDef = mapRecord(metadata.signatures, (signature) => signatureToProto(signature, encodeDefault));
   const response = GetModelMetadataResponse.create({ modelSpec: modelSpecToProto(metadata.modelSpec) });
   response.metadata[signatureDefField] = { typeUrl: signatureDefMapUrl, value: SignatureDefMap.encode(map).finish() };
   return response;

@@ -23,6 +23,13 @@ export interface TensorSpec {
   readonly shape: readonly (number | null)[] | null;
   /** Value the server uses when the input is left out over gRPC. */
   readonly default?: AnyTensor;
+  /** Name of the graph's tensor where a servable tells it: the embedded server shows it in metadata and refusals. Clients read none. */
+  readonly tensorName?: string;
+}
+
+/** The name of the graph's tensor, by default the one an exported model would have: `x:0` for `x`. */
+export function tensorNameOf(name: string, spec: TensorSpec | undefined): string {
+  return spec?.tensorName ?? `${name}:0`;
 }
 
 /** One callable signature of a model. */

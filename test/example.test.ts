@@ -6,7 +6,7 @@ import { ClassificationRequest } from "../gen/tensorflow_serving/apis/classifica
 import { bytes, type ExampleLike, example, type FeatureRecord, float, int64, sequenceExample } from "../src/example.js";
 import { decodeExample, type Example, encodeExample, type Feature } from "../src/example-codec.js";
 import { exampleFrom } from "../src/example-values.js";
-import { exchanges } from "./server/golden-models.js";
+import { exchanges } from "./server/golden-exchanges.js";
 import { type RecordedFeatures, recordedExample } from "./support/recorded-examples.js";
 
 const fixture = (path: string) => readFileSync(new URL(`./fixtures/${path}`, import.meta.url));

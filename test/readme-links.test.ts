@@ -12,6 +12,7 @@ describe.each([
   "docs/security.md",
   "docs/typed-models.md",
   "docs/new-tensorflow-version.md",
+  "docs/server.md",
   "docs/warmup.md",
   "docs/model-config.md",
   "SECURITY.md",

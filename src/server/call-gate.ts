@@ -23,6 +23,9 @@ type EndWait = () => void;
 
 /** The way of all calls of one server. */
 export class CallGate {
+  /** gRPC calls that run at once. */
+  readonly #maxGrpcCalls: number;
+  #grpcCalls = 0;
   readonly faults = new FaultList();
   /** The latest calls, newest last. */
   readonly requests: ServerRequest[] = [];
@@ -30,6 +33,11 @@ export class CallGate {
   readonly #delayed = new Set<EndWait>();
   #isPaused = false;
   #isClosing = false;
+
+  /** @param maxGrpcThreads - As the real server counts them: one of them runs no calls. */
+  constructor(maxGrpcThreads = Number.POSITIVE_INFINITY) {
+    this.#maxGrpcCalls = maxGrpcThreads - 1;
+  }
 
   /** Holds the answers of all calls, those that run included. */
   pause(): void {
@@ -52,6 +60,17 @@ export class CallGate {
   /** The answer to a call, or nothing where nobody is left to take one. */
   async run<Answer>(call: GatedCall<Answer>): Promise<Answer | undefined> {
     logRequest(this.requests, call.request);
+    if (call.request.transport !== "grpc") return this.#pass(call);
+    if (this.#grpcCalls >= this.#maxGrpcCalls) throw refusal("RESOURCE_EXHAUSTED", "Server Threadpool Exhausted");
+    this.#grpcCalls++;
+    try {
+      return await this.#pass(call);
+    } finally {
+      this.#grpcCalls--;
+    }
+  }
+
+  async #pass<Answer>(call: GatedCall<Answer>): Promise<Answer | undefined> {
     if (this.#isPaused) await this.#wait(this.#held, call);
     const answered = this.#answer(call);
     // A pause that came meanwhile holds errors as it holds answers.

@@ -3,8 +3,8 @@ import { createServer } from "node:net";
 import { type Server as GrpcServer, ServerCredentials } from "@grpc/grpc-js";
 import { sleep } from "../deadline.js";
 import type { CallGate } from "./call-gate.js";
+import type { FrontContext } from "./front-context.js";
 import { createGrpcServer } from "./grpc-service.js";
-import type { ModelManager } from "./model-manager.js";
 import { Port } from "./port.js";
 import { createRestServer } from "./rest-handler.js";
 
@@ -28,13 +28,14 @@ export class Fronts {
   #restarting: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
 
-  constructor(manager: ModelManager, gate: CallGate, { host, grpcPort, restPort }: FrontAddress) {
-    this.#gate = gate;
-    this.#grpcServer = createGrpcServer(manager, gate, (peer) => this.grpc.cutPeer(peer));
+  constructor(context: FrontContext, { host, grpcPort, restPort }: FrontAddress) {
+    this.#gate = context.gate;
+    const cutPeer = (peer: string) => this.grpc.cutPeer(peer);
+    this.#grpcServer = createGrpcServer(context, { cutPeer, closing: this.#closing.signal });
     // grpc-js opens ports too, but then keeps their connections to itself, and once it is shut down it cannot listen again.
     const injector = this.#grpcServer.createConnectionInjector(ServerCredentials.createInsecure());
     this.grpc = new Port(host, grpcPort, () => createServer((socket) => injector.injectConnection(socket)));
-    this.rest = new Port(host, restPort, () => createRestServer(manager, gate));
+    this.rest = new Port(host, restPort, () => createRestServer(context));
   }
 
   /** Listen on both ports, or on none. */

@@ -1,19 +1,20 @@
 /** The gRPC front: the handlers of PredictionService and ModelService. */
+import { BinaryReader } from "@bufbuild/protobuf/wire";
 import { type handleUnaryCall, Server, type ServerUnaryCall, type StatusObject, type sendUnaryData } from "@grpc/grpc-js";
 import Long from "long";
 import { TensorProto } from "../../gen/tensorflow/core/framework/tensor.js";
-import type { ClassificationRequest, ClassificationResponse } from "../../gen/tensorflow_serving/apis/classification.js";
-import type { GetModelMetadataRequest, GetModelMetadataResponse } from "../../gen/tensorflow_serving/apis/get_model_metadata.js";
-import type { GetModelStatusRequest, GetModelStatusResponse } from "../../gen/tensorflow_serving/apis/get_model_status.js";
-import type { MultiInferenceRequest, MultiInferenceResponse } from "../../gen/tensorflow_serving/apis/inference.js";
+import { ClassificationRequest, type ClassificationResponse } from "../../gen/tensorflow_serving/apis/classification.js";
+import { GetModelMetadataRequest, type GetModelMetadataResponse } from "../../gen/tensorflow_serving/apis/get_model_metadata.js";
+import { GetModelStatusRequest, type GetModelStatusResponse } from "../../gen/tensorflow_serving/apis/get_model_status.js";
+import { MultiInferenceRequest, type MultiInferenceResponse } from "../../gen/tensorflow_serving/apis/inference.js";
 import type { ModelSpec as ModelSpecProto } from "../../gen/tensorflow_serving/apis/model.js";
-import { type ReloadConfigRequest, ReloadConfigResponse } from "../../gen/tensorflow_serving/apis/model_management.js";
+import { ReloadConfigRequest, ReloadConfigResponse } from "../../gen/tensorflow_serving/apis/model_management.js";
 import { ModelServiceService } from "../../gen/tensorflow_serving/apis/model_service.js";
-import type { PredictRequest, PredictResponse } from "../../gen/tensorflow_serving/apis/predict.js";
+import { PredictRequest, type PredictResponse } from "../../gen/tensorflow_serving/apis/predict.js";
 import { PredictionServiceService } from "../../gen/tensorflow_serving/apis/prediction_service.js";
-import type { RegressionRequest, RegressionResponse } from "../../gen/tensorflow_serving/apis/regression.js";
+import { RegressionRequest, type RegressionResponse } from "../../gen/tensorflow_serving/apis/regression.js";
 import { modelServerConfigFromProto } from "../config-messages.js";
-import { statusCodes } from "../errors.js";
+import { type StatusCode, statusCodes } from "../errors.js";
 import {
   classificationsToProto,
   examplesFromInput,
@@ -28,24 +29,24 @@ import {
   signatureDefField,
   statusesToProto,
   tensorFromProto,
-  tensorToProto,
 } from "../messages.js";
 import type { ModelSpec } from "../model-spec.js";
 import { dtypeFromWire } from "../tensor/dtype.js";
 import type { AnyTensor } from "../tensor/tensor.js";
-import type { CallGate, GatedCall } from "./call-gate.js";
+import { answerTensor, contentTensor, defaultTensor } from "./answer-tensor.js";
+import type { GatedCall } from "./call-gate.js";
+import type { FrontContext } from "./front-context.js";
+import { addHealthService } from "./health.js";
 import { classify, multiInference, regress } from "./inference-service.js";
 import type { ModelManager } from "./model-manager.js";
 import { modelMetadata, predict, type SentInput } from "./predict-service.js";
 import { failureOf, refusal } from "./refusal.js";
 import { type ServerMethod, type ServerRequest, serverRequest } from "./request-log.js";
+import { decodeUtf8 } from "./strict-utf8.js";
 
 /** The real server cuts messages here and says so. */
 const maxMessageBytes = 1024;
 const truncationMark = "...TRUNCATED";
-
-/** Above this many elements the typed fields of generated code cost too much time and memory; `tensor_content` is as legal. */
-const maxTypedElements = 65_536;
 
 const channelOptions = {
   "grpc.max_receive_message_length": -1,
@@ -55,54 +56,98 @@ const channelOptions = {
 
 /** One method of the services: its wire form, and what answers it. */
 interface Rpc<Request, Response> {
-  readonly definition: {
-    readonly path: string;
-    readonly requestDeserialize: (bytes: Buffer) => Request;
-    readonly responseSerialize: (response: Response) => Buffer;
-  };
+  readonly definition: { readonly path: string; readonly responseSerialize: (response: Response) => Buffer };
+  readonly request: { decode(reader: BinaryReader): Request };
   readonly method: ServerMethod;
   /** The model that a request names. */
   readonly spec: (request: Request) => ModelSpecProto | undefined;
+  /** How many examples a request has, where they are counted. */
+  readonly examples?: (request: Request) => number;
   readonly answer: (request: Request, deadline: number) => Promise<Response>;
 }
 
-/**
- * A gRPC server that answers for the models, without a port.
- *
- * @param cutPeer - Destroys the connection of a peer, named as grpc-js names it.
- */
-export function createGrpcServer(manager: ModelManager, gate: CallGate, cutPeer: (peer: string) => void): Server {
+/** What the gRPC front needs besides. */
+export interface GrpcOptions {
+  /** Destroys the connection of a peer, named as grpc-js names it. */
+  readonly cutPeer: (peer: string) => void;
+  /** Aborts when the server closes. */
+  readonly closing: AbortSignal;
+}
+
+/** A gRPC server that answers for the models, without a port. */
+export function createGrpcServer(context: FrontContext, { cutPeer, closing }: GrpcOptions): Server {
+  const { manager, settings } = context;
   const server = new Server(channelOptions);
   function add<Request, Response>(rpc: Rpc<Request, Response>): void {
-    const { path, requestDeserialize, responseSerialize } = rpc.definition;
+    const { path, responseSerialize } = rpc.definition;
     // Ready bytes are those of a fault.
     const serialize = (response: Response | Buffer) => (Buffer.isBuffer(response) ? response : responseSerialize(response));
-    server.register(path, unary({ rpc, serialize, gate, cutPeer }), serialize, requestDeserialize, "unary");
+    const deserialize = (bytes: Buffer) => rpc.request.decode(new BinaryReader(bytes, decodeUtf8));
+    server.register(path, unary({ rpc, serialize, context, cutPeer }), serialize, deserialize, "unary");
   }
   const { predict, classify, regress, multiInference, getModelMetadata } = PredictionServiceService;
   const { getModelStatus, handleReloadConfigRequest } = ModelServiceService;
   const spec = (request: { readonly modelSpec?: ModelSpecProto | undefined }) => request.modelSpec;
-  add({ definition: predict, method: "predict", spec, answer: (request, deadline) => answerPredict(manager, request, deadline) });
-  add({ definition: classify, method: "classify", spec, answer: (request, deadline) => answerClassify(manager, request, deadline) });
-  add({ definition: regress, method: "regress", spec, answer: (request, deadline) => answerRegress(manager, request, deadline) });
+  const encode = settings.enableSerializationAsTensorContent ? contentTensor : answerTensor;
+  add({
+    definition: predict,
+    request: PredictRequest,
+    method: "predict",
+    spec,
+    answer: (request, deadline) => answerPredict(manager, request, { deadline, encode }),
+  });
+  add({
+    definition: classify,
+    request: ClassificationRequest,
+    method: "classify",
+    spec,
+    answer: (request, deadline) => answerClassify(manager, request, deadline),
+  });
+  add({
+    definition: regress,
+    request: RegressionRequest,
+    method: "regress",
+    spec,
+    answer: (request, deadline) => answerRegress(manager, request, deadline),
+  });
   add({
     definition: multiInference,
+    request: MultiInferenceRequest,
     method: "multiInference",
     spec: (request) => request.tasks[0]?.modelSpec,
+    examples: ({ input }) => (input?.exampleList ?? input?.exampleListWithContext)?.examples.length ?? 0,
     answer: (request, deadline) => answerMultiInference(manager, request, deadline),
   });
-  add({ definition: getModelMetadata, method: "getModelMetadata", spec, answer: async (request) => answerMetadata(manager, request) });
-  add({ definition: getModelStatus, method: "getModelStatus", spec, answer: async (request) => answerStatus(manager, request) });
+  add({
+    definition: getModelMetadata,
+    request: GetModelMetadataRequest,
+    method: "getModelMetadata",
+    spec,
+    answer: async (request) => answerMetadata(manager, request),
+  });
+  add({
+    definition: getModelStatus,
+    request: GetModelStatusRequest,
+    method: "getModelStatus",
+    spec,
+    answer: async (request) => answerStatus(manager, request),
+  });
   add({
     definition: handleReloadConfigRequest,
+    request: ReloadConfigRequest,
     method: "reloadConfig",
     spec: () => undefined,
     answer: (request) => answerReload(manager, request),
   });
+  if (settings.enableHealthService) addHealthService(server, closing);
   return server;
 }
 
-async function answerPredict(manager: ModelManager, request: PredictRequest, deadline: number): Promise<PredictResponse> {
+async function answerPredict(
+  manager: ModelManager,
+  request: PredictRequest,
+  { deadline, encode }: { readonly deadline: number; readonly encode: (output: AnyTensor) => TensorProto },
+): Promise<PredictResponse> {
   const sent = {
     names: Object.keys(request.inputs),
     decode: (name: string) => decodeInput(request.inputs[name] ?? TensorProto.create(), name),
@@ -110,7 +155,7 @@ async function answerPredict(manager: ModelManager, request: PredictRequest, dea
   const result = await predict(manager, requiredSpec(request.modelSpec), sent, { outputFilter: request.outputFilter, deadline });
   const response = predictResultToProto({ ...result, outputs: {} });
   response.outputs = Object.create(null);
-  for (const [name, output] of Object.entries(result.outputs)) response.outputs[name] = answerTensor(output);
+  for (const [name, output] of Object.entries(result.outputs)) response.outputs[name] = encode(output);
   return response;
 }
 
@@ -140,7 +185,7 @@ function answerMetadata(manager: ModelManager, request: GetModelMetadataRequest)
   }
   const unknown = request.metadataField.find((field) => field !== signatureDefField);
   if (unknown !== undefined) throw refusal("INVALID_ARGUMENT", `Metadata field ${unknown} is not supported`);
-  return metadataToProto(modelMetadata(manager, spec));
+  return metadataToProto(modelMetadata(manager, spec), defaultTensor);
 }
 
 function answerStatus(manager: ModelManager, request: GetModelStatusRequest): GetModelStatusResponse {
@@ -170,63 +215,17 @@ function decodeInput(proto: TensorProto, name: string): SentInput {
   return dtype === "resource" || dtype === "variant" ? { dtype } : tensorFromProto(proto, `input "${name}"`);
 }
 
-/** An output as the real server sends it: the typed field of its dtype, every element written out. */
-function answerTensor(output: AnyTensor): TensorProto {
-  const proto = tensorToProto(output);
-  const field = output.size <= maxTypedElements ? typedField(output) : undefined;
-  return field === undefined ? proto : { ...proto, tensorContent: new Uint8Array(0), ...field };
-}
-
-function typedField(output: AnyTensor): Partial<TensorProto> | undefined {
-  switch (output.dtype) {
-    case "float32":
-      return { floatVal: Array.from(output.values) };
-    case "float64":
-      return { doubleVal: Array.from(output.values) };
-    case "int64":
-      return { int64Val: Array.from(output.values, (value) => Long.fromString(String(value))) };
-    case "uint64":
-      return { uint64Val: Array.from(output.values, (value) => Long.fromString(String(value), true)) };
-    case "uint32":
-      return { uint32Val: Array.from(output.values) };
-    case "bool":
-      return { boolVal: Array.from(output.values, (value) => value !== 0) };
-    case "float16":
-    case "bfloat16":
-      return { halfVal: Array.from(output.values) };
-    case "complex64":
-      return { scomplexVal: Array.from(output.values) };
-    case "complex128":
-      return { dcomplexVal: Array.from(output.values) };
-    case "int8":
-    case "int16":
-    case "int32":
-    case "uint8":
-    case "uint16":
-    case "qint8":
-    case "quint8":
-    case "qint16":
-    case "quint16":
-    case "qint32":
-    case "int4":
-    case "uint4":
-      return { intVal: Array.from(output.values) };
-    default:
-      // Strings stand in string_val already, float8 keeps its bytes in tensor_content.
-      return undefined;
-  }
-}
-
 interface UnaryOptions<Request, Response> {
   readonly rpc: Rpc<Request, Response>;
   readonly serialize: (response: Response | Buffer) => Buffer;
-  readonly gate: CallGate;
+  readonly context: FrontContext;
   readonly cutPeer: (peer: string) => void;
 }
 
 function unary<Request, Response>(options: UnaryOptions<Request, Response>): handleUnaryCall<Request, Response | Buffer> {
-  const { rpc, serialize, gate, cutPeer } = options;
+  const { rpc, serialize, context, cutPeer } = options;
   return (call: ServerUnaryCall<Request, Response | Buffer>, callback: sendUnaryData<Response | Buffer>) => {
+    const startedAt = performance.now();
     const gated: GatedCall<Response | Buffer> = {
       request: requestOf(rpc, call),
       answer: () => rpc.answer(call.request, deadlineOf(call)),
@@ -238,11 +237,20 @@ function unary<Request, Response>(options: UnaryOptions<Request, Response>): han
         return () => call.off("cancelled", run);
       },
     };
-    gate.run(gated).then(
+    const count = (code: StatusCode) => {
+      const { transport, method, model = "" } = gated.request;
+      const latencyMs = performance.now() - startedAt;
+      context.metrics.addCall({ transport, method, model, code, latencyMs, examples: rpc.examples?.(call.request) });
+    };
+    context.gate.run(gated).then(
       (response) => {
+        count("OK");
         if (response !== undefined) callback(null, response);
       },
-      (error: unknown) => callback(statusOf(error)),
+      (error: unknown) => {
+        count(failureOf(error).code);
+        callback(statusOf(error));
+      },
     );
   };
 }

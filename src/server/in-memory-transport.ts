@@ -17,8 +17,9 @@ import type {
   TransportPredictOptions,
 } from "../transport/transport.js";
 import { classify, multiInference, regress, type SentExamples } from "./inference-service.js";
-import { type LoadServable, ModelManager, type SetVersionState, type VersionLabels } from "./model-manager.js";
-import type { ModelMap } from "./model-map.js";
+import type { LoadServable } from "./load-version.js";
+import { ModelManager, type SetVersionState } from "./model-manager.js";
+import type { ModelMap, VersionLabels } from "./model-map.js";
 import { copyTensor, modelMetadata, predict } from "./predict-service.js";
 
 /** Options of {@link createInMemoryTransport}. */
@@ -46,7 +47,11 @@ const name = "in-memory";
  */
 export function createInMemoryTransport(models: ModelMap, options: InMemoryTransportOptions = {}): InMemoryTransport {
   assertOptionNames(options, { known: { versionLabels: true, loadServable: true } });
-  const manager = new ModelManager({ ...options, models });
+  const [unloaded] = Object.entries(models).filter(([, model]) => typeof model === "string");
+  if (unloaded !== undefined)
+    throw new TypeError(`model "${unloaded[0]}": expected a servable, got a base path; startModelServer takes those`);
+  // Reloads look at their folders at once: between them nothing runs.
+  const manager = new ModelManager({ ...options, models, fileSystemPollMs: 0 });
   const closing = new AbortController();
 
   async function call<T>(
@@ -112,7 +117,10 @@ export function createInMemoryTransport(models: ModelMap, options: InMemoryTrans
     reloadConfig: (config: ModelServerConfig, options: TransportCallOptions) =>
       call("reloadConfig", undefined, options, () => manager.reload(config)),
     setVersionState: (model, version, state, error) => manager.setVersionState(model, version, state, error),
-    close: async () => closing.abort(),
+    close: async () => {
+      closing.abort();
+      manager.close();
+    },
   };
 }
 

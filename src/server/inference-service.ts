@@ -10,10 +10,10 @@ import { type ModelSpec, signatureNameOf } from "../model-spec.js";
 import type { Signature } from "../signature.js";
 import { type AnyTensor, tensor } from "../tensor/tensor.js";
 import type { AnsweringModel, ClassifyResult, MultiInferenceResult, RegressResult, ScoredLabel } from "../transport/transport.js";
-import type { ModelManager, ServableHandle } from "./model-manager.js";
-import { callServable, findSignature, run, subjectOf } from "./predict-service.js";
+import { callServable, checkMethodName, findSignature, run, subjectOf } from "./predict-service.js";
 import { refusal } from "./refusal.js";
 import type { ExampleFeatures } from "./servable.js";
+import { type ServableHandle, type ServableSource, whileHeld } from "./servable-handle.js";
 import { signatureText } from "./signature-text.js";
 
 /** What all of these calls are given. */
@@ -37,10 +37,10 @@ interface Task {
  *
  * @throws ServingError as the real server answers.
  */
-export async function classify(manager: ModelManager, spec: ModelSpec, sent: SentExamples): Promise<ClassifyResult> {
+export async function classify(manager: ServableSource, spec: ModelSpec, sent: SentExamples): Promise<ClassifyResult> {
   const task = taskOf(manager.resolve(spec), spec);
-  checkClassifySignature(task.signature);
-  return { results: await labelsOf(task, sent), modelSpec: answeringModel(task) };
+  checkClassifySignature(task);
+  return { results: await whileHeld(task.handle, () => labelsOf(task, sent)), modelSpec: answeringModel(task) };
 }
 
 /**
@@ -48,10 +48,10 @@ export async function classify(manager: ModelManager, spec: ModelSpec, sent: Sen
  *
  * @throws ServingError as the real server answers.
  */
-export async function regress(manager: ModelManager, spec: ModelSpec, sent: SentExamples): Promise<RegressResult> {
+export async function regress(manager: ServableSource, spec: ModelSpec, sent: SentExamples): Promise<RegressResult> {
   const task = taskOf(manager.resolve(spec), spec);
-  checkRegressSignature(task.signature);
-  return { results: await valuesOf(task, sent), modelSpec: answeringModel(task) };
+  checkRegressSignature(task);
+  return { results: await whileHeld(task.handle, () => valuesOf(task, sent)), modelSpec: answeringModel(task) };
 }
 
 /**
@@ -60,19 +60,21 @@ export async function regress(manager: ModelManager, spec: ModelSpec, sent: Sent
  * @throws ServingError as the real server answers.
  */
 export async function multiInference(
-  manager: ModelManager,
+  manager: ServableSource,
   asked: readonly AskedTask[],
   sent: SentExamples,
 ): Promise<MultiInferenceResult> {
   const handle = manager.resolve(asked[0]?.spec ?? { name: "" });
   const tasks = checkedTasks(handle, asked);
-  const results: MultiInferenceResult["results"] = [];
-  for (const { method, task } of tasks) {
-    const modelSpec = answeringModel(task);
-    if (method === "classify") results.push({ method, results: await labelsOf(task, sent), modelSpec });
-    else results.push({ method, results: await valuesOf(task, sent), modelSpec });
-  }
-  return { results };
+  return whileHeld(handle, async () => {
+    const results: MultiInferenceResult["results"] = [];
+    for (const { method, task } of tasks) {
+      const modelSpec = answeringModel(task);
+      if (method === "classify") results.push({ method, results: await labelsOf(task, sent), modelSpec });
+      else results.push({ method, results: await valuesOf(task, sent), modelSpec });
+    }
+    return { results };
+  });
 }
 
 function taskOf(handle: ServableHandle, spec: ModelSpec): Task {
@@ -94,18 +96,19 @@ function checkedTasks(handle: ServableHandle, asked: readonly AskedTask[]): { me
     if (signature === undefined) throw invalid(`Requested signature not found in model graph: ${signatureName}`);
     const task = { handle, signatureName, signature };
     if (methodName === inferenceMethodNames.classify) {
-      checkClassifySignature(signature);
+      checkClassifySignature(task);
       return { method: "classify", task };
     }
     if (methodName !== inferenceMethodNames.regress) throw refusal("UNIMPLEMENTED", `Unsupported signature method_name: ${methodName}`);
-    checkRegressSignature(signature);
+    checkRegressSignature(task);
     return { method: "regress", task };
   });
 }
 
 // Signatures
 
-function checkClassifySignature(signature: Signature): void {
+function checkClassifySignature({ handle, signature }: Task): void {
+  checkMethodName(handle, signature, "classify");
   const outputs = Object.keys(signature.outputs);
   if (Object.keys(signature.inputs).length !== 1) throw invalid("Expected one input Tensor.");
   if (outputs.length !== 1 && outputs.length !== 2) throw invalid(`Expected one or two output Tensors, found ${outputs.length}`);
@@ -118,7 +121,8 @@ function checkClassifySignature(signature: Signature): void {
   }
 }
 
-function checkRegressSignature(signature: Signature): void {
+function checkRegressSignature({ handle, signature }: Task): void {
+  checkMethodName(handle, signature, "regress");
   if (Object.keys(signature.inputs).length !== 1) throw invalid("Expected one input Tensor.");
   if (Object.keys(signature.outputs).length !== 1) throw invalid("Expected one output Tensor.");
   if (!Object.hasOwn(signature.inputs, "inputs")) throw invalid(`No regression inputs found in SignatureDef: ${signatureText(signature)}`);
@@ -131,10 +135,10 @@ function checkRegressSignature(signature: Signature): void {
 
 async function labelsOf(task: Task, sent: SentExamples): Promise<ScoredLabel[][]> {
   const examples = mergedExamples(sent);
-  const { classify } = task.handle.servable;
+  const { classify } = task.handle.loaded.servable;
   if (classify === undefined) return labelsFromOutputs(task, examples.length, await runGraph(task, examples, sent.deadline));
   const answer: unknown = await callServable(task.handle, { ...task, deadline: sent.deadline }, (context) =>
-    classify.call(task.handle.servable, examples.map(featuresOf), context),
+    classify.call(task.handle.loaded.servable, examples.map(featuresOf), context),
   );
   const ok = Array.isArray(answer) && answer.length === examples.length && answer.every((item) => isScoredLabels(item));
   if (!ok) throw fault(task, `classify has to return a list of { label, score } for each of the ${examples.length} examples`);
@@ -144,10 +148,10 @@ async function labelsOf(task: Task, sent: SentExamples): Promise<ScoredLabel[][]
 
 async function valuesOf(task: Task, sent: SentExamples): Promise<number[]> {
   const examples = mergedExamples(sent);
-  const { regress } = task.handle.servable;
+  const { regress } = task.handle.loaded.servable;
   if (regress === undefined) return valuesFromOutputs(task, examples.length, await runGraph(task, examples, sent.deadline));
   const answer: unknown = await callServable(task.handle, { ...task, deadline: sent.deadline }, (context) =>
-    regress.call(task.handle.servable, examples.map(featuresOf), context),
+    regress.call(task.handle.loaded.servable, examples.map(featuresOf), context),
   );
   const ok = Array.isArray(answer) && answer.length === examples.length && answer.every((value) => typeof value === "number");
   if (!ok) throw fault(task, `regress has to return a number for each of the ${examples.length} examples`);

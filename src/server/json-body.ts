@@ -1,6 +1,6 @@
 /** Request bodies as the server reads them (`json_tensor.cc` of TensorFlow Serving 2.20.0): what Predict, Classify and Regress share. */
 import { isServingError, type ServingError } from "../errors.js";
-import { type JsonObject, JsonParser, type JsonValue } from "../tensor/json-parser.js";
+import { type JsonObject, JsonParser, type JsonParserOptions, type JsonValue } from "../tensor/json-parser.js";
 import { dump } from "./pretty-json.js";
 import { refusal } from "./refusal.js";
 
@@ -11,8 +11,8 @@ export interface JsonBody {
 }
 
 /** @throws ServingError INVALID_ARGUMENT if the body is no JSON object or `signature_name` no string. */
-export function parseBody(bytes: Uint8Array): JsonBody {
-  const document = parse(bytes);
+export function parseBody(bytes: Uint8Array, options: JsonParserOptions = {}): JsonBody {
+  const document = parse(bytes, options);
   if (!isObject(document)) throw invalid(`JSON Value: ${shown(document)} Is not object`);
   const { signature_name: name } = document;
   if (name !== undefined && typeof name !== "string" && !(name instanceof Uint8Array)) {
@@ -21,10 +21,10 @@ export function parseBody(bytes: Uint8Array): JsonBody {
   return { document, signatureName: name instanceof Uint8Array ? Buffer.from(name).toString() : (name ?? "") };
 }
 
-function parse(bytes: Uint8Array): JsonValue {
+function parse(bytes: Uint8Array, options: JsonParserOptions): JsonValue {
   if (bytes.length === 0) throw invalid("JSON Parse error: The document is empty");
   try {
-    return new JsonParser(bytes).parse();
+    return new JsonParser(bytes, options).parse();
   } catch (error) {
     if (isServingError(error, "FormatError")) throw invalid(`JSON Parse error: ${error.message}`);
     throw error;

@@ -1,8 +1,10 @@
 /** Status and metadata over REST, as protobuf prints messages in JSON (`http_rest_api_util.cc` of TensorFlow Serving 2.20.0). */
-import type { Signature, TensorSpec } from "../signature.js";
+import { type Signature, type TensorSpec, tensorNameOf } from "../signature.js";
 import { dtypeToUpstreamName } from "../tensor/dtype.js";
 import type { AnyTensor } from "../tensor/tensor.js";
 import type { ModelMetadata, ModelVersionStatus } from "../transport/transport.js";
+import { defaultTensor } from "./answer-tensor.js";
+import { formatFloat } from "./format-float.js";
 import { type BinaryString, binary, quoted } from "./pretty-json.js";
 
 /** A message as protobuf prints it; names in the order of the fields. */
@@ -40,9 +42,9 @@ function signatureDef(signature: Signature): ProtoJson {
 
 function tensorInfos(specs: Readonly<Record<string, TensorSpec>>): ProtoJson {
   return Object.fromEntries(
-    Object.entries(specs).map(([name, { dtype, shape }]) => [
+    Object.entries(specs).map(([name, spec]) => [
       name,
-      { name: `${name}:0`, dtype: dtypeToUpstreamName(dtype), tensor_shape: tensorShape(shape) },
+      { name: tensorNameOf(name, spec), dtype: dtypeToUpstreamName(spec.dtype), tensor_shape: tensorShape(spec.shape) },
     ]),
   );
 }
@@ -51,34 +53,40 @@ function tensorShape(shape: readonly (number | null)[] | null): ProtoJson {
   return { dim: (shape ?? []).map((size) => ({ size: String(size ?? -1), name: "" })), unknown_rank: shape === null };
 }
 
-/** Every list is printed; the values stand in `tensor_content`, those of strings in `string_val`. */
+/** Every list is printed, empty or not. */
 function tensorProto(value: AnyTensor): ProtoJson {
-  const strings = value.dtype === "string" ? value.values.map((bytes) => Buffer.from(bytes).toString("base64")) : [];
-  const content = value.dtype === "string" ? "" : base64Of(value.values);
+  const proto = defaultTensor(value);
+  const floats = (values: readonly number[]) => values.map(floatJson);
   return {
     dtype: dtypeToUpstreamName(value.dtype),
     tensor_shape: tensorShape(value.shape),
     version_number: 0,
-    tensor_content: content,
-    float_val: [],
-    double_val: [],
-    int_val: [],
-    string_val: strings,
-    scomplex_val: [],
-    int64_val: [],
-    bool_val: [],
-    dcomplex_val: [],
-    half_val: [],
+    tensor_content: base64(proto.tensorContent),
+    float_val: floats(proto.floatVal),
+    double_val: floats(proto.doubleVal),
+    int_val: proto.intVal,
+    string_val: proto.stringVal.map(base64),
+    scomplex_val: floats(proto.scomplexVal),
+    int64_val: proto.int64Val.map(String),
+    bool_val: proto.boolVal,
+    dcomplex_val: floats(proto.dcomplexVal),
+    half_val: proto.halfVal,
     resource_handle_val: [],
     variant_val: [],
-    uint32_val: [],
-    uint64_val: [],
-    float8_val: "",
+    uint32_val: proto.uint32Val,
+    uint64_val: proto.uint64Val.map(String),
+    float8_val: base64(proto.float8Val),
   };
 }
 
-function base64Of(values: ArrayBufferView): string {
-  return Buffer.from(values.buffer, values.byteOffset, values.byteLength).toString("base64");
+/** JSON has no other numbers. */
+function floatJson(value: number): ProtoJson {
+  if (Number.isFinite(value)) return Object.is(Math.fround(value), value) ? Number(formatFloat(value, 9)) : value;
+  return formatFloat(value, 9);
+}
+
+function base64(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("base64");
 }
 
 function protoJson(value: ProtoJson, indent = ""): string {

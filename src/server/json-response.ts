@@ -1,6 +1,7 @@
 /** Bodies of REST answers as TensorFlow Serving 2.20.0 prints them (`json_tensor.cc`). */
 import type { AnyTensor } from "../tensor/tensor.js";
 import type { ScoredLabel } from "../transport/transport.js";
+import { formatFloat } from "./format-float.js";
 import type { RestFormat } from "./json-request.js";
 import { tensorFlowDType } from "./predict-service.js";
 import { type BinaryString, binary, PrettyWriter } from "./pretty-json.js";
@@ -179,30 +180,6 @@ function writeBase64(writer: PrettyWriter, bytes: Uint8Array): void {
   writer.string("b64");
   writer.string(Buffer.from(bytes).toString("base64"));
   writer.endObject();
-}
-
-/**
- * A number in C's `%g`: 6 digits if they read back equal, else as many as the type needs.
- *
- * @param digits - 9 for float, 17 for double.
- */
-export function formatFloat(value: number, digits: 9 | 17): string {
-  if (!Number.isFinite(value)) return Number.isNaN(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity";
-  const short = formatG(value, 6);
-  const back = digits === 9 ? Math.fround(Number(short)) : Number(short);
-  return back === value ? short : formatG(value, digits);
-}
-
-function formatG(value: number, precision: number): string {
-  if (value === 0) return Object.is(value, -0) ? "-0" : "0";
-  const [mantissa = "", power = ""] = value.toExponential(precision - 1).split("e");
-  const exponent = Number(power);
-  if (exponent >= -4 && exponent < precision) return trimZeros(value.toFixed(precision - 1 - exponent));
-  return `${trimZeros(mantissa)}e${exponent < 0 ? "-" : "+"}${String(Math.abs(exponent)).padStart(2, "0")}`;
-}
-
-function trimZeros(text: string): string {
-  return text.includes(".") ? text.replace(/\.?0+$/, "") : text;
 }
 
 function withPoint(text: string): string {

@@ -5,25 +5,22 @@ import { maxTimerMs } from "../deadline.js";
 import { assertOptionNames, type OptionNames } from "../option-names.js";
 import { CallGate } from "./call-gate.js";
 import type { Faults } from "./faults.js";
+import { type FrontOptions, frontSettings } from "./front-options.js";
 import { Fronts } from "./fronts.js";
-import { type LoadServable, ModelManager, type SetVersionState, type VersionLabels } from "./model-manager.js";
-import type { ModelMap } from "./model-map.js";
+import { Metrics } from "./metrics.js";
+import { ModelManager, type SetVersionState } from "./model-manager.js";
+import type { ModelOptions } from "./model-options.js";
 import type { ServerRequest } from "./request-log.js";
 
 /** Options of {@link startModelServer}; unknown ones are refused. */
-export interface ModelServerOptions {
+export interface ModelServerOptions extends ModelOptions, FrontOptions {
   /**
-   * Models by name: a servable (version 1), or servables by version number. All versions are served until a reload says otherwise; a
-   * configuration that lists a model of these by its name serves these servables, those that its version policy picks (without one the
-   * newest), whatever its base path.
+   * Threads of gRPC (`--grpc_max_threads`), of which one runs no calls: so many less one run at a time, and one more fails at once with
+   * `RESOURCE_EXHAUSTED`.
    *
-   * @defaultValue no models
+   * @defaultValue no limit
    */
-  readonly models?: ModelMap;
-  /** Versions by label, by model name. @defaultValue no labels */
-  readonly versionLabels?: VersionLabels;
-  /** Makes servables of version folders that a reload names. @defaultValue they fail to load: `END`, `UNIMPLEMENTED` */
-  readonly loadServable?: LoadServable;
+  readonly maxGrpcThreads?: number | undefined;
   /** Address that both ports listen on; there is no authentication, so anything but loopback opens the models to the network. @defaultValue `"127.0.0.1"` */
   readonly host?: string;
   /** Port of gRPC; 0 takes a free one. @defaultValue 0 */
@@ -76,8 +73,30 @@ export interface ModelServer extends AsyncDisposable {
 }
 
 const optionNames: OptionNames<ModelServerOptions> = {
-  known: { models: true, versionLabels: true, loadServable: true, host: true, grpcPort: true, restPort: true },
-  notYet: ["modelConfigFile"],
+  known: {
+    models: true,
+    versionLabels: true,
+    allowVersionLabelsForUnavailableModels: true,
+    modelConfigFile: true,
+    modelConfigFilePollMs: true,
+    fileSystemPollMs: true,
+    loadServable: true,
+    maxLoadRetries: true,
+    loadRetryIntervalMs: true,
+    enableModelWarmup: true,
+    batching: true,
+    onStateChange: true,
+    maxGrpcThreads: true,
+    restTimeoutMs: true,
+    enableRestCors: true,
+    monitoring: true,
+    enableHealthService: true,
+    enableSignatureMethodNameCheck: true,
+    enableSerializationAsTensorContent: true,
+    host: true,
+    grpcPort: true,
+    restPort: true,
+  },
 };
 
 /** Where clients reach a server that listens on every address. */
@@ -86,26 +105,38 @@ const loopbackOf: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1", "
 /**
  * Start a server that speaks the gRPC and REST APIs of TensorFlow Serving and answers with JavaScript servables.
  *
- * @throws TypeError or RangeError if an option is malformed, unknown or not available in this version; the system's error if a port is taken.
+ * As with the real server its ports open once every model has an available version; for a base path without versions that is never.
+ *
+ * @throws TypeError or RangeError if an option is malformed or unknown; ServingError with the text at which the real server ends, if a
+ * configuration is refused or a model cannot be loaded; the system's error if a port is taken.
  */
 export async function startModelServer(options: ModelServerOptions = {}): Promise<ModelServer> {
   assertOptionNames(options, optionNames);
-  const manager = new ModelManager(options);
-  const { host = "127.0.0.1", grpcPort = 0, restPort = 0 } = options;
+  const settings = frontSettings(options);
+  const metrics = new Metrics();
+  const manager = new ModelManager({ ...options, onBatching: (event) => metrics.addBatching(event) });
+  const { host = "127.0.0.1", grpcPort = 0, restPort = 0, maxGrpcThreads } = options;
   checkPort("grpcPort", grpcPort);
   checkPort("restPort", restPort);
   if (typeof host !== "string" || host === "") throw new TypeError(`host: expected an address such as "127.0.0.1", got ${String(host)}`);
+  if (maxGrpcThreads !== undefined && !(Number.isSafeInteger(maxGrpcThreads) && maxGrpcThreads >= 2)) {
+    throw new RangeError(`maxGrpcThreads: expected a whole number from 2 up, got ${String(maxGrpcThreads)}`);
+  }
 
-  const gate = new CallGate();
-  const fronts = new Fronts(manager, gate, { host, grpcPort, restPort });
+  const gate = new CallGate(maxGrpcThreads);
+  const fronts = new Fronts({ manager, gate, metrics, settings }, { host, grpcPort, restPort });
+  const close = () => {
+    manager.close();
+    return fronts.close();
+  };
   try {
+    await manager.start();
     await fronts.open();
   } catch (error) {
-    await fronts.close();
+    await close();
     throw error;
   }
   const reached = bracketed(loopbackOf[host] ?? host);
-  const close = () => fronts.close();
   return {
     grpcPort: fronts.grpc.number,
     restPort: fronts.rest.number,

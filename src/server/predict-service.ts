@@ -4,14 +4,16 @@
  * Order, codes and texts are those of TensorFlow Serving 2.20.0 (`predict_util.cc`, `get_model_metadata_impl.cc`).
  */
 import { atDeadline } from "../deadline.js";
+import { inferenceMethodNames } from "../inference-messages.js";
 import { type ModelSpec, signatureNameOf } from "../model-spec.js";
-import type { Signature } from "../signature.js";
+import { type Signature, tensorNameOf } from "../signature.js";
 import type { DType, UnsupportedDType } from "../tensor/dtype.js";
 import { type AnyTensor, tensor } from "../tensor/tensor.js";
 import type { ModelMetadata, PredictResult, TensorMap } from "../transport/transport.js";
-import type { ModelManager, ServableHandle } from "./model-manager.js";
+import type { RunModel } from "./batching.js";
 import { failureOf, refusal } from "./refusal.js";
 import { type PredictContext, tensorsFromOutputs } from "./servable.js";
+import { type ServableHandle, type ServableSource, whileHeld } from "./servable-handle.js";
 
 /** An input that was sent: a tensor, or one whose dtype this package has no tensors for but TensorFlow has. */
 export type SentInput = AnyTensor | { readonly dtype: UnsupportedDType };
@@ -33,7 +35,7 @@ export function tensorFlowDType(dtype: DType | UnsupportedDType): string {
 
 /** Signature of a servable, by own names only. */
 export function findSignature(handle: ServableHandle, name: string): Signature | undefined {
-  const { signatures } = handle.servable;
+  const { signatures } = handle.loaded.servable;
   return Object.hasOwn(signatures, name) ? signatures[name] : undefined;
 }
 
@@ -44,7 +46,7 @@ export function findSignature(handle: ServableHandle, name: string): Signature |
  * @throws ServingError as the real server answers.
  */
 export async function predict(
-  manager: ModelManager,
+  manager: ServableSource,
   spec: ModelSpec,
   sent: SentInputs,
   options: { readonly outputFilter: readonly string[]; readonly deadline: number },
@@ -53,13 +55,14 @@ export async function predict(
   const signatureName = signatureNameOf(spec);
   const signature = findSignature(handle, signatureName);
   if (signature === undefined) throw refusal("FAILED_PRECONDITION", `Serving signature key "${signatureName}" not found.`);
-  const inputs = collectInputs(signatureName, signature, sent);
+  checkMethodName(handle, signature, "predict");
+  const inputs = collectInputs(signature, sent);
   checkOutputFilter(signature, options.outputFilter);
   return run(handle, signatureName, inputs, options);
 }
 
 /**
- * Run a servable on inputs that are complete.
+ * Run a servable on inputs that are complete, in a batch with others where the server makes batches.
  *
  * @throws ServingError if a dtype differs, the deadline passes, the servable fails, or its answer does not fit the signature.
  */
@@ -67,18 +70,42 @@ export async function run(
   handle: ServableHandle,
   signatureName: string,
   inputs: Readonly<Record<string, SentInput>>,
-  options: { readonly outputFilter: readonly string[]; readonly deadline: number },
+  { outputFilter, deadline }: { readonly outputFilter: readonly string[]; readonly deadline: number },
 ): Promise<PredictResult> {
+  const { loaded, batching } = handle;
   const signature = findSignature(handle, signatureName) as Signature;
   checkDTypes(signature, inputs);
   // Their dtypes are those of the signature now, so all of them are tensors.
-  const invoke = (context: PredictContext) => handle.servable.predict(inputs as TensorMap, context);
-  const answer = await callServable(handle, { signatureName, deadline: options.deadline }, invoke);
-  const wanted = options.outputFilter.length > 0 ? options.outputFilter : Object.keys(signature.outputs);
-  return {
-    outputs: tensorsFromOutputs(answer, signature, wanted, subjectOf(handle, signatureName)),
-    modelSpec: { name: handle.name, version: handle.version, signatureName },
+  const tensors = inputs as TensorMap;
+  const outputs = outputFilter.length > 0 ? outputFilter : Object.keys(signature.outputs);
+  const runModel: RunModel = async (given, until) => {
+    const invoke = (context: PredictContext) => loaded.servable.predict(given, context);
+    const answer = await callServable(handle, { signatureName, deadline: until }, invoke);
+    return tensorsFromOutputs(answer, signature, outputs, subjectOf(handle, signatureName));
   };
+  const computed = await whileHeld(handle, () =>
+    batching === undefined
+      ? runModel(tensors, deadline)
+      : batching.run({ loaded, signatureName, signature, inputs: tensors, outputs, deadline }, runModel),
+  );
+  return { outputs: computed, modelSpec: { name: handle.name, version: handle.version, signatureName } };
+}
+
+/** @throws ServingError if the server checks method names and that of the signature is not one for this call. */
+export function checkMethodName(
+  { checksMethodNames }: ServableHandle,
+  { methodName }: Signature,
+  method: "predict" | "classify" | "regress",
+): void {
+  const { classify, regress } = inferenceMethodNames;
+  const allowed = method === "predict" ? ["tensorflow/serving/predict", classify, regress] : [inferenceMethodNames[method]];
+  if (!checksMethodNames || allowed.includes(methodName)) return;
+  if (method === "predict") {
+    const names = allowed.join(", ");
+    throw refusal("INTERNAL", `Expected prediction signature method_name to be one of {${names}}. Was: ${methodName}`);
+  }
+  const kind = method === "classify" ? "classification" : "regression";
+  throw refusal("INVALID_ARGUMENT", `Expected ${kind} signature method_name to be ${allowed[0]}. Was: ${methodName}`);
 }
 
 /** What errors of a servable's making call it. */
@@ -87,12 +114,12 @@ export function subjectOf({ name, version }: ServableHandle, signatureName: stri
 }
 
 /** Signatures of the model a spec means. */
-export function modelMetadata(manager: ModelManager, spec: ModelSpec): ModelMetadata {
-  const { name, version, servable } = manager.resolve(spec);
-  return { modelSpec: { name, version }, signatures: Object.assign(Object.create(null), servable.signatures) };
+export function modelMetadata(manager: ServableSource, spec: ModelSpec): ModelMetadata {
+  const { name, version, loaded } = manager.resolve(spec);
+  return { modelSpec: { name, version }, signatures: Object.assign(Object.create(null), loaded.servable.signatures) };
 }
 
-function collectInputs(signatureName: string, signature: Signature, sent: SentInputs): Record<string, SentInput> {
+function collectInputs(signature: Signature, sent: SentInputs): Record<string, SentInput> {
   const expected = Object.keys(signature.inputs);
   const defaults = expected.filter((name) => signature.inputs[name]?.default !== undefined);
   if (sent.names.length > expected.length || (sent.names.length < expected.length && defaults.length === 0)) {
@@ -108,7 +135,7 @@ function collectInputs(signatureName: string, signature: Signature, sent: SentIn
     }
     const value = signature.inputs[name]?.default;
     if (value === undefined) {
-      const feed = `${name}(feed name: ${signatureName}_${name}:0)`;
+      const feed = `${name}(feed name: ${tensorNameOf(name, signature.inputs[name])})`;
       throw refusal(
         "INVALID_ARGUMENT",
         `Signature input alias: ${feed} not found in request and no default value provided. ` +

@@ -1,4 +1,5 @@
 /** JSON laid out as RapidJSON's PrettyWriter does it (1.1.0, `prettywriter.h`), which the REST bodies of TensorFlow Serving show. */
+import { isUtf8 } from "node:buffer";
 import type { JsonValue } from "../tensor/json-parser.js";
 
 /** What a text may be written as: one character per byte. */
@@ -6,8 +7,18 @@ export type BinaryString = string;
 
 /** UTF-8 bytes of a text, one character per byte: output strings need not be UTF-8, so bodies are put together from bytes. */
 export function binary(text: string): BinaryString {
-  return Buffer.from(text).toString("latin1");
+  if (!escapedByte.test(text)) return Buffer.from(text).toString("latin1");
+  return Array.from(text, (char) => (escapedByte.test(char) ? String.fromCharCode(char.charCodeAt(0) - 0xdc00) : binary(char))).join("");
 }
+
+/** The text of bytes, of which those that are not UTF-8 stand as lone surrogates: {@link binary} makes bytes of them again. */
+export function textFromBinary(bytes: BinaryString): string {
+  const buffer = Buffer.from(bytes, "latin1");
+  if (isUtf8(buffer)) return buffer.toString();
+  return bytes.replace(/[\x80-\xff]/g, (char) => String.fromCharCode(0xdc00 + char.charCodeAt(0)));
+}
+
+const escapedByte = /[\udc80-\udcff]/u;
 
 const shortEscapes: Readonly<Record<string, string>> = {
   '"': '\\"',

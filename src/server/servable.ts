@@ -13,6 +13,8 @@ export interface TensorSpecInit {
   readonly shape: readonly (number | null)[] | null;
   /** Value of an input that a gRPC request leaves out, a tensor or what converts to the dtype. */
   readonly default?: TensorLike;
+  /** Name of the tensor that metadata and refusals show. @defaultValue the input's or output's name and `:0` */
+  readonly tensorName?: string;
 }
 
 /** A signature as plain data. */
@@ -198,7 +200,8 @@ function tensorSpec(init: TensorSpecInit, what: string): TensorSpec {
   if (!Array.isArray(sizes) || !sizes.every((size) => size === null || (Number.isSafeInteger(size) && size >= 0))) {
     throw new TypeError(`${what}: expected shape as a list of sizes, null where any size fits, or null for any rank`);
   }
-  const spec = { dtype: init.dtype, shape: init.shape === null ? null : Object.freeze([...sizes]) };
+  const name = init.tensorName === undefined ? {} : { tensorName: init.tensorName };
+  const spec = { dtype: init.dtype, shape: init.shape === null ? null : Object.freeze([...sizes]), ...name };
   return init.default === undefined ? spec : { ...spec, default: tensorFrom(init.default, init.dtype) };
 }
 

@@ -1,11 +1,18 @@
 /** The versions of one model and their states, as GetModelStatus tells them. */
 import type { ServingError, StatusCode } from "../errors.js";
 import type { ModelVersionState, ModelVersionStatus } from "../transport/transport.js";
-import { failureOf } from "./refusal.js";
-import { isServable, type Servable } from "./servable.js";
+import type { Servable } from "./servable.js";
 
 /** Where the servable of a version comes from: it is there, or has to be loaded. */
-export type VersionSource = Servable | (() => Servable | Promise<Servable>);
+export type VersionSource = Servable | (() => Promise<Servable>);
+
+/**
+ * Loads what has to be loaded, perhaps in several attempts.
+ *
+ * @param isWanted - False once nobody has a use for the outcome.
+ * @throws ServingError whatever goes wrong.
+ */
+export type LoadSource = (source: () => Promise<Servable>, isWanted: () => boolean) => Promise<Servable>;
 
 /** Why a version failed: a `ServingError`, or anything of its shape. */
 export interface VersionError {
@@ -13,56 +20,90 @@ export interface VersionError {
   readonly message: string;
 }
 
+/** A servable and the calls that run on it. */
+export class LoadedServable {
+  readonly servable: Servable;
+  #calls = 0;
+  #onIdle: () => void = () => undefined;
+
+  constructor(servable: Servable) {
+    this.servable = servable;
+  }
+
+  /** Count a call until what comes back is called. */
+  hold(): () => void {
+    this.#calls++;
+    return () => {
+      if (--this.#calls === 0) this.#onIdle();
+    };
+  }
+
+  /** Run something once no call is running: at once, or when the last one ends. */
+  whenIdle(run: () => void): void {
+    if (this.#calls === 0) run();
+    else this.#onIdle = run;
+  }
+}
+
 interface Version {
   readonly state: ModelVersionState;
   readonly error?: VersionError | undefined;
-  /** Kept in every state, so that a version can become available again. */
-  readonly servable?: Servable | undefined;
-  /** Being loaded, not just said to be. */
-  readonly isLoading?: boolean;
+  /** Kept in every state a test puts the version into, so that it can become available again. */
+  readonly loaded?: LoadedServable | undefined;
+  /** Being loaded or unloaded, not just said to be. */
+  readonly isBusy?: boolean;
 }
 
 /** Whether a model that was just added has come up, or why not. */
 export type Arrival = "available" | "pending" | { readonly version: bigint; readonly error: VersionError };
 
+/** What a {@link ServedModel} is given. */
+export interface ServedModelOptions {
+  readonly load: LoadSource;
+  /** Called after every change of a state. */
+  readonly onChange: (version: bigint, state: ModelVersionState, error: VersionError | undefined) => void;
+}
+
 /** One model; versions that were there once are never forgotten, as in the real server. */
 export class ServedModel {
   readonly #versions = new Map<bigint, Version>();
-  readonly #onChange: () => void;
+  readonly #options: ServedModelOptions;
   /** The versions wanted now. */
   #sources: ReadonlyMap<bigint, VersionSource> = new Map();
 
-  /** @param onChange - Called after every change of a state. */
-  constructor(onChange: () => void) {
-    this.#onChange = onChange;
+  constructor(options: ServedModelOptions) {
+    this.#options = options;
   }
 
   /**
    * Serve these versions and no others.
    *
-   * Those that were wanted before stay as they are, failed ones included, and what is still there is not loaded again. Old versions are
-   * unloaded once a wanted one is available.
+   * They are compared by their numbers only: those that were wanted before stay as they are, failed ones included, and what is still there
+   * is not loaded again. Old versions are unloaded once a wanted one is available.
    */
   serve(sources: ReadonlyMap<bigint, VersionSource>): void {
     const before = this.#sources;
     this.#sources = sources;
-    for (const version of descending(sources.keys())) {
-      const source = sources.get(version);
-      const isThere = this.available(version) !== undefined || this.#versions.get(version)?.isLoading === true;
-      if (!before.has(version) && !isThere && source !== undefined) this.#load(version, source);
-    }
+    const added = descending(sources.keys()).filter((version) => !before.has(version));
+    // Nothing new: states that a test has set stay.
+    if (added.length === 0 && sources.size === before.size) return;
+    for (const version of added) this.#want(version);
     this.#unloadUnwanted();
   }
 
   /** The servable of a version, if it is available. */
-  available(version: bigint): Servable | undefined {
+  available(version: bigint): LoadedServable | undefined {
     const known = this.#versions.get(version);
-    return known?.state === "AVAILABLE" ? known.servable : undefined;
+    return known?.state === "AVAILABLE" ? known.loaded : undefined;
   }
 
   /** The newest available version. */
   latest(): bigint | undefined {
-    return descending(this.#versions.keys()).find((version) => this.available(version) !== undefined);
+    let latest: bigint | undefined;
+    for (const [version, { state }] of this.#versions) {
+      if (state === "AVAILABLE" && (latest === undefined || version > latest)) latest = version;
+    }
+    return latest;
   }
 
   /** States of all versions there ever were, highest first. */
@@ -80,9 +121,9 @@ export class ServedModel {
    * @returns Whether that could be done: without a servable no version is available.
    */
   script(version: bigint, status: { state: ModelVersionState; error?: VersionError | undefined }, given: Servable | undefined): boolean {
-    const servable = given ?? this.#versions.get(version)?.servable;
-    if (status.state === "AVAILABLE" && servable === undefined) return false;
-    this.#put(version, { ...status, servable });
+    const loaded = this.#versions.get(version)?.loaded ?? (given === undefined ? undefined : new LoadedServable(given));
+    if (status.state === "AVAILABLE" && loaded === undefined) return false;
+    this.#put(version, { ...status, loaded });
     return true;
   }
 
@@ -95,22 +136,33 @@ export class ServedModel {
     return { version: highest, error: this.#versions.get(highest)?.error ?? { code: "OK", message: "" } };
   }
 
+  #want(version: bigint): void {
+    const known = this.#versions.get(version);
+    // What is being loaded serves for this, and what is being unloaded is loaded again when that is done.
+    if (known?.state === "AVAILABLE" || known?.isBusy) return;
+    const source = this.#sources.get(version);
+    if (source !== undefined) this.#load(version, source);
+  }
+
   #load(version: bigint, source: VersionSource): void {
+    this.#put(version, { state: "START" });
+    const loading = this.#put(version, { state: "LOADING", isBusy: true });
     if (typeof source !== "function") {
-      this.#put(version, { state: "AVAILABLE", servable: source });
+      this.#put(version, { state: "AVAILABLE", loaded: new LoadedServable(source) });
       return;
     }
-    const loading = this.#put(version, { state: "LOADING", isLoading: true });
-    const settle = (loaded: Version) => {
-      // Loaded again or scripted meanwhile: what this load made is no longer asked for.
-      if (this.#versions.get(version) !== loading) return;
-      this.#put(version, this.#sources.has(version) ? loaded : { state: "END" });
+    // Scripted meanwhile: what this load made is no longer asked for.
+    const isCurrent = () => this.#versions.get(version) === loading;
+    const settle = (outcome: Version) => {
+      if (isCurrent()) this.#put(version, outcome);
       this.#unloadUnwanted();
     };
-    load(source).then(
-      (servable) => settle({ state: "AVAILABLE", servable }),
-      (error: ServingError) => settle({ state: "END", error: { code: error.code, message: error.message } }),
-    );
+    this.#options
+      .load(source, () => isCurrent() && this.#sources.has(version))
+      .then(
+        (servable) => settle({ state: "AVAILABLE", loaded: new LoadedServable(servable) }),
+        ({ code, message }: ServingError) => settle({ state: "END", error: { code, message } }),
+      );
   }
 
   /** Preserves availability: nothing is unloaded before a wanted version has taken over, unless none is wanted. */
@@ -118,26 +170,26 @@ export class ServedModel {
     const replaced = [...this.#sources.keys()].some((version) => this.available(version) !== undefined);
     if (!replaced && this.#sources.size > 0) return;
     for (const version of this.#versions.keys()) {
-      if (this.available(version) !== undefined && !this.#sources.has(version)) this.#put(version, { state: "END" });
+      const loaded = this.#sources.has(version) ? undefined : this.available(version);
+      if (loaded !== undefined) this.#unload(version, loaded);
     }
+  }
+
+  /** Running calls end first; new ones do not find the version any more. */
+  #unload(version: bigint, loaded: LoadedServable): void {
+    const unloading = this.#put(version, { state: "UNLOADING", isBusy: true });
+    loaded.whenIdle(() => {
+      if (this.#versions.get(version) !== unloading) return;
+      this.#put(version, { state: "END" });
+      this.#want(version);
+      this.#unloadUnwanted();
+    });
   }
 
   #put(version: bigint, entry: Version): Version {
     this.#versions.set(version, entry);
-    this.#onChange();
+    this.#options.onChange(version, entry.state, entry.error);
     return entry;
-  }
-}
-
-/** @throws ServingError whatever goes wrong. */
-async function load(source: () => Servable | Promise<Servable>): Promise<Servable> {
-  try {
-    const servable = await source();
-    if (!isServable(servable))
-      throw new TypeError(`loadServable: expected a servable, got ${servable === null ? "null" : typeof servable}`);
-    return servable;
-  } catch (error) {
-    throw failureOf(error);
   }
 }
 

@@ -1,8 +1,8 @@
 /** A signature as protobuf's text format prints a SignatureDef: the refusals of Classify and Regress show it. */
-import type { Signature, TensorSpec } from "../signature.js";
+import { type Signature, type TensorSpec, tensorNameOf } from "../signature.js";
 import { dtypeToUpstreamName } from "../tensor/dtype.js";
 
-/** The text, without the defaults of inputs; tensors are called as in the metadata, `x:0` for `x`. */
+/** The text, without the defaults of inputs. */
 export function signatureText({ inputs, outputs, methodName }: Signature): string {
   return [...tensorInfos("inputs", inputs), ...tensorInfos("outputs", outputs), `method_name: ${quoted(methodName)}`, ""].join("\n");
 }
@@ -13,10 +13,11 @@ function tensorInfos(field: string, specs: Readonly<Record<string, TensorSpec>>)
     .flatMap((name) => block(field, [`key: ${quoted(name)}`, ...block("value", tensorInfo(name, specs[name] as TensorSpec))]));
 }
 
-function tensorInfo(name: string, { dtype, shape }: TensorSpec): string[] {
+function tensorInfo(name: string, spec: TensorSpec): string[] {
+  const { dtype, shape } = spec;
   const dims = (shape ?? []).flatMap((size) => block("dim", [`size: ${size ?? -1}`]));
   return [
-    `name: ${quoted(`${name}:0`)}`,
+    `name: ${quoted(tensorNameOf(name, spec))}`,
     `dtype: ${dtypeToUpstreamName(dtype)}`,
     ...block("tensor_shape", shape === null ? ["unknown_rank: true"] : dims),
   ];

@@ -3,13 +3,13 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { versionOfFolder } from "../model-server-config.js";
 
-/** The version folders of a base path by version; `undefined` if it cannot be read. */
+/** The version folders of a base path by version, plain files with such names included; `undefined` if it cannot be read. */
 export async function versionFolders(basePath: string): Promise<ReadonlyMap<bigint, string> | undefined> {
   let names: string[];
   try {
     names = await readdir(basePath);
   } catch {
-    // Missing or not a folder: the real server logs it and leaves the model as it is.
+    // Missing or not a folder: the real server logs it and leaves its models as they are.
     return undefined;
   }
   const folders = new Map<bigint, string>();

@@ -21,6 +21,8 @@ export type JsonValue = null | boolean | number | bigint | string | Uint8Array |
 
 /** Options of {@link JsonParser}. */
 export interface JsonParserOptions {
+  /** Objects with at least so many lists and objects around them keep the last of duplicate keys. @defaultValue none does */
+  readonly lastWinsFromDepth?: number;
   /** How many lists and objects may stand in each other. @defaultValue no limit: the parser does not recurse */
   readonly maxDepth?: number;
   /**
@@ -87,6 +89,7 @@ export class JsonParser {
   readonly #bytes: Uint8Array;
   readonly #text: Buffer;
   readonly #maxDepth: number;
+  readonly #lastWinsFromDepth: number;
   readonly #readList: JsonParserOptions["readList"];
   #at = 0;
 
@@ -94,6 +97,7 @@ export class JsonParser {
     this.#bytes = bytes;
     this.#text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#maxDepth = options.maxDepth ?? Number.POSITIVE_INFINITY;
+    this.#lastWinsFromDepth = options.lastWinsFromDepth ?? Number.POSITIVE_INFINITY;
     this.#readList = options.readList;
   }
 
@@ -139,7 +143,8 @@ export class JsonParser {
       for (;;) {
         const frame = frames.at(-1);
         if (frame === undefined) return value;
-        add(frame, value);
+        if ("list" in frame) frame.list.push(value);
+        else if (frames.length > this.#lastWinsFromDepth || !(frame.key in frame.object)) frame.object[frame.key] = value;
         const end = this.#peek();
         const inList = "list" in frame;
         if (end === comma) {
@@ -365,11 +370,6 @@ function isDigit(byte: number): boolean {
 
 function endsRun(byte: number): boolean {
   return byte === quote || byte === backslash || byte < 0x20;
-}
-
-function add(frame: Frame, value: JsonValue): void {
-  if ("list" in frame) frame.list.push(value);
-  else if (!(frame.key in frame.object)) frame.object[frame.key] = value;
 }
 
 /** Text where the bytes are UTF-8, else a copy of the bytes. */

@@ -7,7 +7,7 @@ import type { CallOptions } from "../../src/client/options.js";
 import { PredictionClient } from "../../src/client/prediction-client.js";
 import { sleep } from "../../src/deadline.js";
 import { tensor } from "../../src/tensor/tensor.js";
-import { exchanges } from "../server/golden-models.js";
+import { exchanges } from "../server/golden-exchanges.js";
 
 const closers: (() => unknown)[] = [];
 afterEach(async () => {

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { createServer as createHttpServer } from "node:http";
 import { createServer as createHttp2Server, type ServerHttp2Stream } from "node:http2";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
-import { exchanges } from "../server/golden-models.js";
+import { exchanges } from "../server/golden-exchanges.js";
 
 /** Where a call hangs. */
 export type Point = "connecting" | "connected to a silent peer" | "in flight" | "while the answer arrives";

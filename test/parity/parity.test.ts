@@ -7,7 +7,7 @@ import type { Signature } from "../../src/signature.js";
 import type { DType } from "../../src/tensor/dtype.js";
 import { type AnyTensor, tensor } from "../../src/tensor/tensor.js";
 import type { PredictResult } from "../../src/transport/transport.js";
-import { exchanges } from "../server/golden-models.js";
+import { exchanges } from "../server/golden-exchanges.js";
 import { startCannedRestServer } from "../support/canned-rest-server.js";
 import { type RecordedCase, recordedCases } from "./recorded-cases.js";
 

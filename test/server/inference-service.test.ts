@@ -1,69 +1,7 @@
-import { Client, credentials } from "@grpc/grpc-js";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { ClassificationResponse } from "../../gen/tensorflow_serving/apis/classification.js";
-import { MultiInferenceResponse } from "../../gen/tensorflow_serving/apis/inference.js";
-import { RegressionResponse } from "../../gen/tensorflow_serving/apis/regression.js";
+import { describe, expect, it } from "vitest";
 import type { Example } from "../../src/example-codec.js";
-import { createInMemoryTransport, type ModelServer, type Servable, servable, startModelServer } from "../../src/server/index.js";
+import { createInMemoryTransport, type Servable, servable } from "../../src/server/index.js";
 import { tensor } from "../../src/tensor/tensor.js";
-import { expectSameJson, expectSameMessage, withoutGraphNames } from "./golden-compare.js";
-import { type Exchange, exchanges, goldenLabels, goldenModels, restRequest } from "./golden-models.js";
-import { rawGrpc } from "./raw-grpc.js";
-import { rawHttp } from "./raw-http.js";
-
-let server: ModelServer;
-let client: Client;
-beforeAll(async () => {
-  server = await startModelServer({ models: goldenModels, versionLabels: goldenLabels });
-  client = new Client(server.grpcTarget, credentials.createInsecure());
-});
-afterAll(async () => {
-  client.close();
-  await server.close();
-});
-
-/** Recorded with models whose graphs JavaScript does not stand for, or with what no servable has. */
-const left: readonly RegExp[] = [
-  /\/(digits|recommender|tf1_saver)\//,
-  /predict_signature_with_inputs/, // a signature of recommender
-  /init_op/, // __saved_model_init_op is no signature of a servable
-  /duplicate_feature/, // the last value of a name counts there, the first here
-];
-const recorded = exchanges("classify-regress").filter(({ id }) => !left.some((pattern) => pattern.test(id)));
-const titled = (transport: string) =>
-  recorded.filter((exchange) => exchange.transport === transport).map((exchange): [string, Exchange] => [exchange.id, exchange]);
-
-const answers: Readonly<Record<string, { decode(bytes: Uint8Array): unknown }>> = {
-  Classify: ClassificationResponse,
-  Regress: RegressionResponse,
-  MultiInference: MultiInferenceResponse,
-};
-
-describe("Classify, Regress and MultiInference", () => {
-  it("have recorded exchanges to answer", () => {
-    expect({ grpc: titled("grpc").length, rest: titled("rest").length }).toEqual({ grpc: 75, rest: 53 });
-  });
-
-  it.each(titled("grpc"))("answer %s as the real server did", async (_id, { request, response }) => {
-    const answer = await rawGrpc(client, request.method, Buffer.from(request.bytes ?? "", "base64"));
-    const said = { code: answer.code, message: withoutGraphNames(answer.message) };
-    expect(said).toEqual({ code: response.code, message: withoutGraphNames(response.message ?? "") });
-    const sent = (response as { bytes?: string }).bytes;
-    if (sent === undefined || answer.bytes === undefined) return;
-    const type = answers[request.method.split("/").at(-1) ?? ""];
-    expectSameMessage(type?.decode(answer.bytes), type?.decode(Buffer.from(sent, "base64")));
-  });
-
-  it.each(titled("rest"))("answer %s as the real server did", async (_id, exchange) => {
-    const { response } = exchange;
-    const answer = await rawHttp(server.restPort, restRequest(exchange));
-    expect({ status: answer.status, type: answer.headers.get("content-type") }).toEqual({
-      status: response.status,
-      type: "application/json",
-    });
-    expectSameJson(answer.body.toString(), response.body ?? "");
-  });
-});
 
 const inputs = { dtype: "string", shape: [null] } as const;
 const matrix = { dtype: "float32", shape: [null, null] } as const;

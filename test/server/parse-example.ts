@@ -1,6 +1,6 @@
 /** What `tf.io.parse_example` makes of serialized examples, refusals included: part of the graphs that JavaScript stands for. */
 import { ServingError } from "../../src/errors.js";
-import { decodeExample } from "../../src/example-codec.js";
+import { decodeExample, type Example } from "../../src/example-codec.js";
 import type { AnyTensor } from "../../src/tensor/tensor.js";
 
 const dtypeNames = { float: "float", int64: "int64", bytes: "string", none: "invalid" } as const;
@@ -9,15 +9,15 @@ const dtypeNames = { float: "float", int64: "int64", bytes: "string", none: "inv
 interface FeatureSpec {
   readonly name: string;
   readonly kind: "float" | "int64" | "bytes";
-  readonly size: 1 | 2;
-  readonly default?: bigint | Uint8Array;
+  readonly size: number;
+  readonly default?: number | bigint | Uint8Array;
 }
 
 /** The values of one feature in each example of a string tensor. */
 export function parseFeature(serialized: AnyTensor | undefined, spec: FeatureSpec): readonly (readonly (number | bigint | Uint8Array)[])[] {
   if (serialized === undefined) throw new Error("there is no graph for this signature here");
   return serialized.as("string").values.map((bytes, index) => {
-    const feature = decodeExample(bytes, `examples[${index}]`)[spec.name];
+    const feature = decoded(bytes, index)[spec.name];
     if (feature === undefined || feature.kind === "none" || (feature.kind === spec.kind && feature.values.length === 0)) {
       if (spec.default !== undefined) return [spec.default];
       const text = `Feature: ${spec.name} (data type: ${dtypeNames[spec.kind]}) is required but could not be found.`;
@@ -34,6 +34,16 @@ export function parseFeature(serialized: AnyTensor | undefined, spec: FeatureSpe
     }
     return feature.values;
   });
+}
+
+function decoded(bytes: Uint8Array, index: number): Example {
+  try {
+    return decodeExample(bytes, `examples[${index}]`);
+  } catch {
+    // TensorFlow's parser takes features that end too early for no features.
+    if (bytes[0] === 0x0a) return {};
+    throw new ServingError(`Could not parse example input, value: '${Buffer.from(bytes)}'`, { code: "INVALID_ARGUMENT" });
+  }
 }
 
 function refused(text: string): ServingError {

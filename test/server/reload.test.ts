@@ -1,6 +1,6 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { basename, dirname, join } from "node:path";
+import { dirname, join } from "node:path";
 import { Client, credentials } from "@grpc/grpc-js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { GetModelStatusRequest, GetModelStatusResponse } from "../../gen/tensorflow_serving/apis/get_model_status.js";
@@ -28,7 +28,14 @@ interface RecordedCall {
 type Step =
   | ({ readonly do: "reload" | "call"; readonly note: string } & RecordedCall)
   | { readonly do: "settle"; readonly note: string; readonly status: Readonly<Record<string, { code: string; bytes?: string }>> }
-  | { readonly do: "files" };
+  | FileStep;
+
+/** What happened on the disk; paths are below the folder of the models. */
+type FileStep = { readonly do: "files" } & (
+  | { readonly action: "copy" | "rename"; readonly from: string; readonly to: string }
+  | { readonly action: "write"; readonly path: string; readonly text: string }
+  | { readonly action: "remove" | "mkdir"; readonly path: string }
+);
 
 interface Scenario {
   readonly id: string;
@@ -37,9 +44,7 @@ interface Scenario {
 }
 
 const path = new URL("../fixtures/golden/reload-lifecycle.json", import.meta.url);
-const scenarios = (JSON.parse(readFileSync(path, "utf8")) as { exchanges: Scenario[] }).exchanges
-  // Folders are looked at when a configuration comes, not while nothing happens.
-  .filter(({ steps }) => !steps.some((step) => step.do === "files"));
+const scenarios = (JSON.parse(readFileSync(path, "utf8")) as { exchanges: Scenario[] }).exchanges;
 
 const recordedRoot = "/tmp/models";
 const multiVersion = goldenModels["multi_version"] as Readonly<Record<number, Servable>>;
@@ -47,15 +52,33 @@ let root: string;
 beforeAll(() => {
   root = mkdtempSync(join(tmpdir(), "tfserving-reload-"));
   const folders = ["half_plus_two/00000123", "half_plus_two/letters", "multi_version/1", "multi_version/2", "multi_version/3"];
-  for (const folder of [...folders, "vocabulary/1", "tf1_frozen/1", "broken/1", "empty"])
-    mkdirSync(join(root, folder), { recursive: true });
+  for (const folder of [...folders, "vocabulary/1", "tf1_frozen/1"]) writeModel(folder, folder);
+  writeModel("broken/1", "garbage");
+  writeModel("live/1", "multi_version/1");
+  mkdirSync(join(root, "empty"));
 });
+
+/** The text stands for a model: it says which one. */
+function writeModel(folder: string, text: string): void {
+  mkdirSync(join(root, folder), { recursive: true });
+  writeFileSync(join(root, folder, "saved_model.pb"), text);
+}
+
+function change(step: FileStep): void {
+  if ("from" in step) {
+    const [from, to] = [join(root, step.from), join(root, step.to)];
+    if (step.action === "copy") cpSync(from, to, { recursive: true });
+    else renameSync(from, to);
+  } else if (step.action === "write") writeModel(dirname(step.path), step.text);
+  else if (step.action === "mkdir") mkdirSync(join(root, step.path));
+  else rmSync(join(root, step.path), { recursive: true });
+}
 afterAll(() => rmSync(root, { recursive: true }));
 
-const loadServable: LoadServable = async (versionDir, { version }) => {
-  const folder = basename(dirname(versionDir));
-  if (folder === "broken") throw new ServingError("Read less bytes than requested", { code: "OUT_OF_RANGE" });
-  return folder === "multi_version" ? (multiVersion[Number(version)] as Servable) : halfPlusTwo;
+const loadServable: LoadServable = (versionDir) => {
+  const [name, version] = readFileSync(join(versionDir, "saved_model.pb"), "utf8").split("/");
+  if (name === "garbage") throw new ServingError("Read less bytes than requested", { code: "OUT_OF_RANGE" });
+  return name === "multi_version" ? (multiVersion[Number(version)] as Servable) : halfPlusTwo;
 };
 
 /** The configuration a scenario starts with, as far as these texts go. */
@@ -76,7 +99,7 @@ function atRoot(request: ReloadConfigRequest): Uint8Array {
 const reloadMethod = "/tensorflow.serving.ModelService/HandleReloadConfigRequest";
 
 async function replay({ server: { config }, steps }: Scenario): Promise<void> {
-  const server = await startModelServer({ loadServable });
+  const server = await startModelServer({ loadServable, fileSystemPollMs: 20 });
   const client = new Client(server.grpcTarget, credentials.createInsecure());
   const statuses = async (name: string) => {
     const bytes = GetModelStatusRequest.encode(GetModelStatusRequest.create({ modelSpec: { name } })).finish();
@@ -87,11 +110,14 @@ async function replay({ server: { config }, steps }: Scenario): Promise<void> {
     if (step.do === "settle") {
       for (const [name, { code, bytes }] of Object.entries(step.status)) {
         const expected = code === "OK" ? statusesFromProto(GetModelStatusResponse.decode(Buffer.from(bytes ?? "", "base64"))) : code;
-        await expect.poll(() => statuses(name), { message: `${step.note}: ${name}` }).toEqual(expected);
+        await expect.poll(() => statuses(name), { message: `${step.note}: ${name}`, timeout: 5_000 }).toEqual(expected);
       }
       return;
     }
-    if (step.do === "files") return;
+    if (step.do === "files") {
+      change(step);
+      return;
+    }
     const { request, response, note } = step;
     if (request.method === "GET") {
       const answer = await fetch(`${server.restTarget}${request.target}`);
@@ -127,7 +153,7 @@ const x = tensor("float32", [1], [1]);
 
 describe("a reload", () => {
   it("has recorded scenarios to follow", () => {
-    expect(scenarios.length).toBe(13);
+    expect(scenarios.length).toBe(14);
   });
 
   it.each(scenarios.map((scenario): [string, Scenario] => [scenario.id, scenario]))(
@@ -186,24 +212,28 @@ describe("a reload", () => {
   });
 
   it("goes on loading when its caller's time is up, and serves the old version until then", async () => {
-    let release: (servable: Servable) => void = () => undefined;
+    const loading: ((servable: Servable) => void)[] = [];
     const slow: LoadServable = (_folder, { version }) =>
-      version === 3n ? new Promise<Servable>((resolve) => (release = resolve)) : halfPlusTwo;
+      version === 3n ? new Promise<Servable>((resolve) => loading.push(resolve)) : halfPlusTwo;
     const transport = createInMemoryTransport({}, { loadServable: slow });
+    const release = async () => {
+      await expect.poll(() => loading.length).toBe(1);
+      loading.pop()?.(halfPlusTwo);
+    };
     const states = async (name: string) =>
       (await transport.getModelStatus({ name }, soon())).map(({ version, state }) => `${version} ${state}`);
     const specific = (...versions: bigint[]) => ({ models: [model("multi_version", { versionPolicy: { specific: versions } })] });
     await transport.reloadConfig(specific(1n), soon());
     await transport.reloadConfig(specific(3n), soon());
     expect(await states("multi_version")).toEqual(["3 LOADING", "1 AVAILABLE"]);
-    release(halfPlusTwo);
+    await release();
     await expect.poll(() => states("multi_version")).toEqual(["3 AVAILABLE", "1 END"]);
 
     const added = { models: [...specific(3n).models, model("new", { basePath: join(root, "multi_version") })] };
     const late = transport.reloadConfig(added, { deadline: performance.now() + 50 });
     await expect(late).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED" });
     expect(await states("new")).toEqual(["3 LOADING"]);
-    release(halfPlusTwo);
+    await release();
     await expect.poll(() => states("new")).toEqual(["3 AVAILABLE"]);
   });
 

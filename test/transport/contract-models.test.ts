@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type AnyTensor, isServingError, PredictionClient } from "../../src/index.js";
 import { createInMemoryTransport } from "../../src/server/index.js";
 import { type RecordedCase, recordedCases } from "../parity/recorded-cases.js";
-import { exchanges } from "../server/golden-models.js";
+import { exchanges } from "../server/golden-exchanges.js";
 import { startCannedRestServer } from "../support/canned-rest-server.js";
 import { contractFolders, contractModels } from "./contract-models.js";
 

@@ -1,6 +1,6 @@
 /** A REST server with the metadata of the recorded models; tests say what it answers to everything else. */
 import { PredictionClient } from "../../src/client/prediction-client.js";
-import { exchanges } from "../server/golden-models.js";
+import { exchanges } from "../server/golden-exchanges.js";
 import { type CannedAnswer, type SeenRequest, startCannedRestServer } from "../support/canned-rest-server.js";
 
 /** A running peer and a client of it. */

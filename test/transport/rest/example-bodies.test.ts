@@ -9,7 +9,7 @@ import { exampleFrom, type FeatureRecord } from "../../../src/example-values.js"
 import { isBase64Object, parseJson } from "../../../src/tensor/json.js";
 import type { JsonObject, JsonValue } from "../../../src/tensor/json-parser.js";
 import { readClassifyBody, readRegressBody, writeExamplesBody } from "../../../src/transport/rest/example-bodies.js";
-import { type Exchange, exchanges } from "../../server/golden-models.js";
+import { type Exchange, exchanges } from "../../server/golden-exchanges.js";
 import { type RecordedFeatures, recordedExample } from "../../support/recorded-examples.js";
 
 const fixture = (path: string) => readFileSync(new URL(`../../fixtures/${path}`, import.meta.url));
