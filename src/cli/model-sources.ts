@@ -12,7 +12,7 @@ import type { Signature } from "../signature.js";
 export interface FoundModel {
   /** Name under which the model is served; of a SavedModel the name of its base path, where the server's configuration says no other. */
   readonly name: string;
-  /** Place and version or fingerprint, for people. */
+  /** For people: address and version, or base path's name, version and fingerprint, which are the same wherever the files lie. */
   readonly source: string;
   /** By name, null prototype; those that calls can use. */
   readonly signatures: Readonly<Record<string, Signature>>;
@@ -27,7 +27,9 @@ export interface FoundModel {
 export async function modelInFolder(folder: string): Promise<FoundModel> {
   const path = await versionFolderIn(folder);
   const { signatures, fingerprint } = await readSavedModel(path);
-  return { name: modelNameOf(path), source: `${path}, ${fingerprintText(fingerprint)}`, signatures: callableSignatures(signatures) };
+  const names = namesIn(path);
+  const source = `${names.join("/")}, ${fingerprintText(fingerprint)}`;
+  return { name: names[0], source, signatures: callableSignatures(signatures) };
 }
 
 /**
@@ -65,9 +67,11 @@ async function versionFolderIn(folder: string): Promise<string> {
   return normalize(versions.get(newest) ?? folder);
 }
 
-function modelNameOf(versionFolder: string): string {
+/** The model's name, and the version folder's where the folder is one. */
+function namesIn(versionFolder: string): [model: string, version?: string] {
   const path = resolve(versionFolder);
-  return basename(versionOfFolder(basename(path)) === undefined ? path : dirname(path));
+  const name = basename(path);
+  return versionOfFolder(name) === undefined ? [name] : [basename(dirname(path)), name];
 }
 
 /** The hashes in the form in which TensorFlow gives them, `Fingerprint.singleprint()`. */

@@ -4,7 +4,7 @@ import { formatCall, SignatureError } from "../errors.js";
 import { type ModelSpec, signatureNameOf } from "../model-spec.js";
 import { type Signature, type TensorSpec, tensorFromPlain } from "../signature.js";
 import { quotedName, quotedNames } from "../tensor/names.js";
-import { formatShape } from "../tensor/shape.js";
+import { elementCount, formatShape, shapesEqual } from "../tensor/shape.js";
 import type { AnyTensor } from "../tensor/tensor.js";
 import type { ModelMetadata } from "../transport/transport.js";
 import { type InputDefinition, methodNameOf, type SignatureDefinition } from "./model-definition.js";
@@ -25,8 +25,8 @@ export function signatureDrift(defined: SignatureDefinition, signature: Signatur
   return [...method, ...specDrift("input", defined.inputs, signature.inputs), ...specDrift("output", defined.outputs, signature.outputs)];
 }
 
-/** A pair of a definition and a signature that were found to agree, so that later calls need not compare them. */
-const agreeing = new WeakMap<Signature, SignatureDefinition>();
+/** The definitions that a signature was found to agree with, so that later calls need not compare them. */
+const agreeing = new WeakMap<Signature, WeakSet<SignatureDefinition>>();
 
 /**
  * Check that a definition still holds for the signature that a call is about to use.
@@ -39,7 +39,7 @@ export function assertAsDefined(
   signature: Signature | undefined,
   spec: ModelSpec,
 ): void {
-  if (signature !== undefined && agreeing.get(signature) === defined) return;
+  if (signature !== undefined && agreeing.get(signature)?.has(defined) === true) return;
   const differences =
     signature === undefined
       ? [`no signature ${quotedName(signatureNameOf(spec))} in the model, only ${quotedNames(Object.keys(signatures))}`]
@@ -48,7 +48,7 @@ export function assertAsDefined(
     const served = modelSpec.version === undefined ? "the model" : `version ${modelSpec.version}`;
     throw new SignatureError(`${formatCall("predict", spec)}: ${served} is not as defined`, differences);
   }
-  if (signature !== undefined) agreeing.set(signature, defined);
+  if (signature !== undefined) agreeing.set(signature, (agreeing.get(signature) ?? new WeakSet()).add(defined));
 }
 
 type Specs<Spec> = Readonly<Record<string, Spec>>;
@@ -68,8 +68,34 @@ function specDrift(kind: "input" | "output", defined: Specs<InputDefinition>, se
 function changeOf(before: InputDefinition | undefined, now: TensorSpec | undefined): string | undefined {
   if (specText(before) !== specText(now)) return changeText(specText(before), specText(now));
   if (before?.default === undefined || now?.default === undefined) return undefined;
-  const given = tensorFromPlain(before.default, before as TensorSpec, "default");
-  return sameTensor(given, now.default) ? undefined : changeText(`default ${inspect(given)}`, inspect(now.default));
+  return defaultChange(tensorFromPlain(before.default, before as TensorSpec, "default"), now.default);
+}
+
+/** The shapes if those differ, else the first element that does. */
+function defaultChange(before: AnyTensor, now: AnyTensor): string | undefined {
+  if (isDeepStrictEqual([before.shape, before.values], [now.shape, now.values])) return undefined;
+  const { shape } = before;
+  if (!shapesEqual(shape, now.shape)) return `default: ${changeText(formatShape(shape), formatShape(now.shape))}`;
+  const [given, served] = [elements(before), elements(now)];
+  const flat = given.findIndex((element, i) => !isDeepStrictEqual(element, served[i]));
+  // Floats that are no number can differ in bits that no element shows.
+  if (flat < 0) return undefined;
+  const index = shape.map((size, axis) => `[${Math.floor(flat / elementCount(shape.slice(axis + 1))) % size}]`).join("");
+  return `default${index}: ${changeText(elementText(given[flat]), elementText(served[flat]))}`;
+}
+
+/** In row-major order. */
+function elements(tensor: AnyTensor): unknown[] {
+  const nested: unknown[] = [tensor.toNested()];
+  return nested.flat(tensor.shape.length);
+}
+
+/** In one line; a long text is cut, and control characters are escaped. */
+function elementText(element: unknown): string {
+  return inspect(element instanceof Uint8Array ? new TextDecoder().decode(element) : element, {
+    maxStringLength: 100,
+    breakLength: Infinity,
+  });
 }
 
 function changeText(before: string, now: string): string {
@@ -83,10 +109,6 @@ function specText(spec: InputDefinition | undefined): string {
 
 function isOptional(spec: InputDefinition): boolean {
   return spec.optional === true || spec.default !== undefined;
-}
-
-function sameTensor(a: AnyTensor, b: AnyTensor): boolean {
-  return isDeepStrictEqual([a.dtype, a.shape, a.values], [b.dtype, b.shape, b.values]);
 }
 
 /** Of optional inputs that are gone or have lost their default, only the calls are wrong that give or leave them out: their check tells. */

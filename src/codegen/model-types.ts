@@ -19,10 +19,18 @@ export interface DefinedModel {
 /** Defaults with more elements are not written down. */
 const maxDefaultElements = 16;
 
+/** How every file begins, so that the program knows its own. */
+const firstWords = "// Models as data, written by `tfserving types`";
+
+/** Whether a text begins as `modelTypesFile` has it begin. */
+export function isModelTypesFile(text: string): boolean {
+  return text.startsWith(firstWords);
+}
+
 /** A file that exports one definition for each model; the same models give the same text. */
 export function modelTypesFile(models: readonly DefinedModel[]): string {
   const sources = models.map(({ exportName, source }) => `// ${exportName}: ${escaped(source)}\n`);
-  return `// Models as data, written by \`tfserving types\`: to change it, run that again; with --check it tells what has changed.
+  return `${firstWords}: to change it, run that again; with --check it tells what has changed.
 ${sources.join("")}import { defineModel } from "tfserving";
 ${models.map(definitionText).join("")}`;
 }

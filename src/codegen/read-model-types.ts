@@ -5,11 +5,14 @@
  */
 import { FormatError } from "../errors.js";
 
-const exportPattern = /^export const ([\p{ID_Start}$_][\p{ID_Continue}$]*)\s*=\s*defineModel\(/gmu;
-
-/** White space and comments, then a string, a number, a word or a single character. */
+/**
+ * White space and comments, then a string, a template, a number, a word, an arrow or a single character.
+ *
+ * At the end of the file there is no token: were it not optional, one would be found inside the last comment. What has no end is one token
+ * too, or each quote in it would be searched for another end.
+ */
 const tokenPattern =
-  /(?:\s|\/\/[^\n]*|\/\*[\s\S]*?\*\/)*("(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|-?(?:\d[\d.]*(?:e[+-]?\d+)?n?|Infinity|NaN)|[\p{ID_Start}$_][\p{ID_Continue}$]*|\S)/uy;
+  /(?:\s|\/\/[^\n]*|\/\*[\s\S]*?(?:\*\/|$))*("(?:[^"\\\n]|\\[\s\S])*"?|'(?:[^'\\\n]|\\[\s\S])*'?|`(?:[^`\\]|\\[\s\S])*`?|-?(?:\d[\d.]*(?:e[+-]?\d+)?n?|Infinity|NaN)|[\p{ID_Start}$_][\p{ID_Continue}$]*|=>|\S)?/uy;
 
 /** Deeper than definitions and their defaults are. */
 const maxDepth = 300;
@@ -24,32 +27,57 @@ const constants: ReadonlyMap<string, unknown> = new Map<string, unknown>([
 /**
  * The definitions in a file by the constants that they are exported as; unchecked, null prototype.
  *
- * @throws FormatError with line and column where a definition is no literal.
+ * @throws FormatError with line and column where a definition is no literal, or the second of its name.
  */
 export function readModelTypes(text: string): Record<string, unknown> {
-  const definitions: Record<string, unknown> = Object.create(null);
-  for (const match of text.matchAll(exportPattern)) {
-    const reader = new LiteralReader(text, match.index + match[0].length);
-    definitions[match[1] as string] = reader.value();
-  }
-  return definitions;
+  return new DefinitionReader(text).definitions();
 }
 
-/** Reads one literal of objects, arrays, strings, numbers, bigints, booleans and null. */
-class LiteralReader {
+/** Reads a file token by token; its definitions are literals of objects, arrays, strings, numbers, bigints, booleans and null. */
+class DefinitionReader {
   readonly #text: string;
-  #position: number;
+  #position = 0;
+  /** Where the token begins that was taken last. */
+  #start = 0;
   #depth = 0;
 
-  constructor(text: string, position: number) {
+  constructor(text: string) {
     this.#text = text;
-    this.#position = position;
   }
 
-  value(): unknown {
+  definitions(): Record<string, unknown> {
+    const definitions: Record<string, unknown> = Object.create(null);
+    for (let token = this.#take(); token !== ""; token = this.#take()) {
+      if (token !== "export" || !this.#skip("const")) continue;
+      const name = this.#take();
+      this.#skipType();
+      if (!this.#skip("=") || !this.#skip("defineModel")) continue;
+      if (Object.hasOwn(definitions, name)) throw this.#unexpected(`one definition of ${name}`, "a second");
+      definitions[name] = this.#argument();
+    }
+    return definitions;
+  }
+
+  /** The type that a constant may be declared with. */
+  #skipType(): void {
+    if (!this.#skip(":")) return;
+    while (this.#peek() !== "=" && this.#peek() !== "") this.#take();
+  }
+
+  /** The one literal in the brackets of a call. */
+  #argument(): unknown {
+    this.#expect("(");
+    const value = this.#value();
+    if (this.#skip("as")) this.#expect("const");
+    this.#skip(",");
+    this.#expect(")");
+    return value;
+  }
+
+  #value(): unknown {
     const token = this.#take();
     if (token === "{") return this.#nested(() => this.#object());
-    if (token === "[") return this.#nested(() => this.#list("]", () => this.value()));
+    if (token === "[") return this.#nested(() => this.#list("]", () => this.#value()));
     if (isQuoted(token)) return this.#string(token);
     if (constants.has(token)) return constants.get(token);
     if (/^-?\d+n$/.test(token)) return BigInt(token.slice(0, -1));
@@ -62,7 +90,7 @@ class LiteralReader {
     this.#list("}", () => {
       const key = this.#key();
       this.#expect(":");
-      object[key] = this.value();
+      object[key] = this.#value();
     });
     return object;
   }
@@ -112,6 +140,13 @@ class LiteralReader {
     if (token !== wanted) throw this.#unexpected(`"${wanted}"`, token);
   }
 
+  /** Take the token if it is this one. */
+  #skip(wanted: string): boolean {
+    const isNext = this.#peek() === wanted;
+    if (isNext) this.#take();
+    return isNext;
+  }
+
   #peek(): string {
     tokenPattern.lastIndex = this.#position;
     return tokenPattern.exec(this.#text)?.[1] ?? "";
@@ -119,22 +154,23 @@ class LiteralReader {
 
   #take(): string {
     const token = this.#peek();
-    if (token !== "") this.#position = tokenPattern.lastIndex;
+    this.#position = tokenPattern.lastIndex;
+    this.#start = this.#position - token.length;
     return token;
   }
 
   /** The error of the token that was taken last. */
-  #unexpected(wanted: string, token: string): FormatError {
-    const before = this.#text.slice(0, this.#position - token.length).split("\n");
+  #unexpected(wanted: string, got: string): FormatError {
+    const before = this.#text.slice(0, this.#start).split("\n");
     const [line, column] = [before.length, (before.at(-1) ?? "").length + 1];
-    const got = token === "" ? "the end of the file" : token.slice(0, 40);
-    return new FormatError(`line ${line}, column ${column}: expected ${wanted}, got ${got}`, { line, column });
+    const shown = got === "" ? "the end of the file" : got.slice(0, 40);
+    return new FormatError(`line ${line}, column ${column}: expected ${wanted}, got ${shown}`, { line, column });
   }
 }
 
 const singleQuoted: Readonly<Record<string, string>> = { "\\'": "'", '"': '\\"' };
 
 function isQuoted(token: string): boolean {
-  // One quote alone has no other end.
-  return token.length > 1 && /^["']/.test(token);
+  // One without an end is a token as well.
+  return token.length > 1 && /^["']/.test(token) && token.at(-1) === token[0];
 }

@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import ts from "typescript";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -123,7 +123,7 @@ export const pixels = client.model(digits).predict({ pixels: new Uint8Array(64) 
 
   it("writes the file that its page shows", async () => {
     const { stdout } = await tfserving("types", `${savedModels}signature_defaults`);
-    expect(examples[0]).toBe(stdout.replaceAll(savedModels, "models/"));
+    expect(examples[0]).toBe(stdout);
   });
 
   it("takes the newest version in a base path, and the version that is named", async () => {
@@ -131,8 +131,28 @@ export const pixels = client.model(digits).predict({ pixels: new Uint8Array(64) 
       await tfserving("types", `${savedModels}multi_version`),
       await tfserving("types", `${savedModels}multi_version/1`),
     ];
-    expect(newest.stdout).toContain(`// multiVersion: ${savedModels}multi_version/3, fingerprint `);
-    expect(first.stdout).toContain(`// multiVersion: ${savedModels}multi_version/1, fingerprint `);
+    expect(newest.stdout).toContain("// multiVersion: multi_version/3, fingerprint ");
+    expect(first.stdout).toContain("// multiVersion: multi_version/1, fingerprint ");
+  });
+
+  it("writes the same of the same model, wherever it lies and however its path is typed", async () => {
+    const copy = join(folder, "copied", "half_plus_two");
+    await cp(`${savedModels}half_plus_two`, copy, { recursive: true });
+    const { stdout } = await tfserving("types", `${savedModels}half_plus_two`);
+    expect(stdout).toContain("// halfPlusTwo: half_plus_two/00000123, ");
+    for (const path of [copy, `${copy}/`, `${copy}/00000123`, relative(process.cwd(), copy), `${copy}/00000123/../00000123/`]) {
+      expect((await tfserving("types", path)).stdout).toBe(stdout);
+    }
+  });
+
+  it("writes a file again that it has written, through a link as well, and leaves nothing beside it", async () => {
+    const own = await mkdtemp(join(folder, "own-"));
+    const [path, link] = [join(own, "models.ts"), join(own, "link.ts")];
+    await symlink(path, link);
+    expect(await tfserving("types", `${savedModels}multi_version`, "--out", path)).toMatchObject({ exitCode: 0 });
+    expect(await tfserving("types", `${savedModels}half_plus_two`, "--out", link)).toMatchObject({ exitCode: 0 });
+    expect(await readFile(path, "utf8")).toContain("export const halfPlusTwo = ");
+    expect((await readdir(own)).sort()).toEqual(["link.ts", "models.ts"]);
   });
 
   it("gives model and constant other names", async () => {
@@ -340,6 +360,18 @@ describe("rejects", () => {
     expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: "" });
     expect(stderr).toContain(message);
     expect(stderr).not.toContain("    at ");
+  });
+
+  it.each(["", "const mine = 1;\n"])("to write over a file that begins otherwise: %j", async (text) => {
+    await writeFile(file, text);
+    const { exitCode, stdout, stderr } = await tfserving("types", half, "--out", file);
+    expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: "" });
+    expect(stderr).toContain("expected a file that tfserving types has written, got another\nhint: name another with --out, or delete");
+    expect(await readFile(file, "utf8")).toBe(text);
+  });
+
+  it.each(["/dev/null", tmpdir()])("to write over what is no file: %s", async (path) => {
+    expect(await tfserving("types", half, "--out", path)).toMatchObject({ exitCode: 2, stdout: "" });
   });
 
   it("a damaged SavedModel", async () => {

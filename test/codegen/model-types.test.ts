@@ -161,8 +161,41 @@ export const m =
     expect(signatures["a"]).toEqual([0.001, -2.5, 0.5, -3n, null, true, false]);
   });
 
-  it("finds nothing in a file without definitions", () => {
-    expect(readModelTypes("export const x = 1;\n")).toEqual({});
+  it.each([
+    "export const m: X = defineModel({ name: 'm' });",
+    "export const m: { a: 1; b: () => void } = defineModel({ name: 'm' });",
+    "export const m = /* c */ defineModel({ name: 'm' });",
+    "export const m\n= defineModel(\n{ name: 'm' },\n);",
+    "const s = 1; export const m = defineModel({ name: 'm' })",
+    "export const other: number = 1; export const m = defineModel({ name: 'm' });",
+    "const quote = /'/;\nexport const m = defineModel({ name: 'm' });",
+  ])("finds the definition in %j", (text) => {
+    expect(readModelTypes(text)).toEqual({ m: { name: "m" } });
+  });
+
+  const definition = "export const m = defineModel({ name: 'm' });";
+  it.each([
+    "export const x = 1;\n",
+    `/*\n${definition}\n*/`,
+    `/*\n${definition}\n`,
+    `// ${definition}`,
+    `const s = \`\n${definition}\n\`;`,
+    `const s = \`\\\`\n${definition}\n\`;`,
+    `const s = "\\\n${definition}";`,
+    "const m = defineModel({ name: 'm' });",
+    "export const other: number = 1; const m = defineModel({ name: 'm' });",
+    "export const m = wrapped(defineModel({ name: 'm' }));",
+  ])("finds no definition in %j", (text) => {
+    expect(readModelTypes(text)).toEqual({});
+  });
+
+  it.each(["'\\", '"\\', "`\\", "'", "/*"])("reads a file with a million times %s in one pass", (part) => {
+    expect(readModelTypes(part.repeat(1e6))).toEqual({});
+  });
+
+  it("is not misled by what comments say of a definition", () => {
+    const other = definition.replace("'m'", "'other'");
+    expect(readModelTypes(`/*\n${other}\n*/\n${definition}\n/*\n${other}\n*/`)).toEqual({ m: { name: "m" } });
   });
 });
 
@@ -172,7 +205,8 @@ describe("rejects", () => {
     ["{\n  name: other,\n}", "line 2, column 9: expected a value, got other"],
     ["{ name: `m` }", "expected a value, got `"],
     ["{ name: f() }", "expected a value, got f"],
-    ["{ name: 'a", "expected a value, got '"],
+    ["{ name: 'a", "expected a value, got 'a"],
+    ["{ name: 'a\\'", "expected a string that JSON could hold, got 'a\\'"],
     ["{ name: '\\x41' }", "expected a string that JSON could hold, got '\\x41'"],
     ["{ [name]: 1 }", "expected a string, got name"],
     ["{ 1: 1 }", "expected a name, got 1"],
@@ -181,9 +215,25 @@ describe("rejects", () => {
     ["...spread", "expected a value, got ."],
     ["", "expected a value, got the end of the file"],
     ["[".repeat(10_000), "expected at most 300 levels, got more"],
+    ["{}, other)", 'expected ")", got other'],
+    ["{} as Other)", 'expected "const", got Other'],
+    ['"m" + "x")', 'expected ")", got +'],
+    ["1_000)", 'expected ")", got _000'],
+    ["{}", 'expected ")", got the end of the file'],
   ])("a definition that is no literal: %#", (literal, message) => {
     expect(() => readModelTypes(`export const m = defineModel(${literal}`)).toThrow(
       expect.objectContaining({ name: "FormatError", message: expect.stringContaining(message) }),
     );
+  });
+
+  it("a second definition of one name", () => {
+    const text = "export const m = defineModel({});\n";
+    expect(() => readModelTypes(`${text}export const n = defineModel({});\n${text}`)).toThrow(
+      expect.objectContaining({ name: "FormatError", message: "line 3, column 18: expected one definition of m, got a second" }),
+    );
+  });
+
+  it("a definition with type arguments", () => {
+    expect(() => readModelTypes("export const m = defineModel<X>({});")).toThrow('line 1, column 29: expected "(", got <');
   });
 });

@@ -1,12 +1,13 @@
 /** `tfserving types`: definitions of models as a TypeScript file, and whether such a file still says what the models do. */
-import { readFile, writeFile } from "node:fs/promises";
+import { randomUUID } from "node:crypto";
+import { readFile, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
 import { Command, InvalidArgumentError, Option } from "commander";
 import type { Drift } from "../../client/definition-drift.js";
 import { clientDefaults } from "../../client/options.js";
-import { type DefinedModel, exportNameOf, isExportName, modelTypesFile } from "../../codegen/model-types.js";
+import { type DefinedModel, exportNameOf, isExportName, isModelTypesFile, modelTypesFile } from "../../codegen/model-types.js";
 import { readModelTypes } from "../../codegen/read-model-types.js";
 import type { ModelSpec } from "../../model-spec.js";
-import { naming } from "../../saved-model/files.js";
+import { isMissing, naming } from "../../saved-model/files.js";
 import { CommandError, exitCodes } from "../command-error.js";
 import { type Io, jsonText } from "../io.js";
 import { modelDrift } from "../model-drift.js";
@@ -34,7 +35,7 @@ export function command(io: Io): Command {
     .addOption(new Option("--version <number>", "ask the server for this version").argParser(parseVersion).conflicts("versionLabel"))
     .option("--version-label <label>", "ask the server for the version with this label")
     .option("--name <name>", "constant for the model, instead of its name in camel case")
-    .option("--out <file>", "write this file, instead of standard output")
+    .option("--out <file>", "write this file, or write it again, instead of standard output")
     .option("--check", "write nothing, and tell how the models differ from the definitions in --out")
     .option("--json", "print what was found as JSON")
     .option("--timeout-ms <number>", "time that the server has", parseTimeoutMs, clientDefaults.timeoutMs)
@@ -55,7 +56,7 @@ async function types(folders: readonly string[], options: TypesOptions, io: Io):
   const models = definedModels(await findModels(folders, options), options.name);
   if (options.check === true && options.out !== undefined) return checkFile(models, { ...options, out: options.out }, io);
   const text = modelTypesFile(models);
-  if (options.out !== undefined) await writeFile(options.out, text);
+  if (options.out !== undefined) await replaceOwnFile(options.out, text);
   if (options.json === true) io.stdout.write(jsonText({ file: options.out ?? null, models: models.map(modelJson) }));
   else if (options.out === undefined) io.stdout.write(text);
   else io.stdout.write(`${options.out}: ${models.map(({ exportName }) => exportName).join(", ")}\n`);
@@ -111,6 +112,35 @@ function definedModels(found: readonly FoundModel[], chosenName: string | undefi
     byExport.set(exportName, { ...model, exportName });
   }
   return [...byExport.values()];
+}
+
+/** Write a file whole or not at all, and none over what something else has written. */
+async function replaceOwnFile(out: string, text: string): Promise<void> {
+  const path = (await ownFile(out)) ?? out;
+  const temporary = `${path}.${randomUUID()}.tmp`;
+  try {
+    await writeFile(temporary, text);
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+}
+
+/** Where the file is that links may stand for; `undefined` if there is none. */
+async function ownFile(out: string): Promise<string | undefined> {
+  try {
+    const path = await realpath(out);
+    // Reading what is no file, such as a pipe, might wait for ever.
+    if ((await stat(path)).isFile() && isModelTypesFile(await readFile(path, "utf8"))) return path;
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
+  throw new CommandError(`${out}: expected a file that tfserving types has written, got another`, {
+    exitCode: exitCodes.wrongInput,
+    hint: "name another with --out, or delete this one",
+  });
 }
 
 async function checkFile(models: readonly DefinedModel[], { out, json }: TypesOptions & { out: string }, { stdout }: Io): Promise<void> {
