@@ -4,8 +4,8 @@ import { CommanderError } from "commander";
 import { isServingError } from "../errors.js";
 import type { Io } from "./io.js";
 
-/** What the program's exit codes mean. */
-export const exitCodes = Object.freeze({ ok: 0, refused: 1, wrongInput: 2, unreachable: 3 } as const);
+/** What the program's exit codes mean; `notStarted` is the real server's, of a server that did not start. */
+export const exitCodes = Object.freeze({ ok: 0, refused: 1, wrongInput: 2, unreachable: 3, notStarted: 255 } as const);
 
 /** What a {@link CommandError} is made from. */
 export interface CommandErrorOptions {
@@ -37,9 +37,13 @@ export class CommandError extends Error {
 export function reportError(error: unknown, { stderr }: Io, debug: boolean): number {
   // What commander found wrong it has told already; its code for help and version is 0.
   if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.wrongInput;
-  if (debug) stderr.write(`${inspect(error)}\n`);
-  else stderr.write(`error: ${messageOf(error)}\n${hintOf(error)}`);
+  stderr.write(printable(debug ? `${inspect(error)}\n` : `error: ${messageOf(error)}\n${hintOf(error)}`));
   return exitCodeOf(error);
+}
+
+/** A text that a terminal shows and does not obey: control characters, other than the ends of lines, as `\u{1b}`. */
+export function printable(text: string): string {
+  return text.replace(/[^\P{C}\n]/gu, (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`);
 }
 
 function exitCodeOf(error: unknown): number {

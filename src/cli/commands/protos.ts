@@ -5,7 +5,7 @@ import { reportLines } from "../../codegen/protos/report.js";
 import { releaseUrls } from "../../codegen/protos/sources.js";
 import { type SyncResult, syncDefaults, syncProtos } from "../../codegen/protos/sync.js";
 import { isServingError } from "../../errors.js";
-import { CommandError, exitCodes } from "../command-error.js";
+import { CommandError, exitCodes, printable } from "../command-error.js";
 import type { Io } from "../io.js";
 
 interface CheckOptions {
@@ -84,10 +84,10 @@ async function sync(options: SyncOptions, io: Io): Promise<void> {
       serving: { version: options.serving, directory: options.servingDir, url: options.servingUrl },
       project: process.cwd(),
       ...{ out, gen, roots, allowBreaking, typeCheck, signal },
-      onProgress: (line) => io.stderr.write(`${line}\n`),
+      onProgress: (line) => io.stderr.write(printable(`${line}\n`)),
     }),
   );
-  io.stdout.write(options.json === true ? `${JSON.stringify(result, null, 2)}\n` : resultText(result, options));
+  io.stdout.write(options.json === true ? `${JSON.stringify(result, null, 2)}\n` : printable(resultText(result, options)));
   const [first] = result.report.refusals;
   if (result.applied || first === undefined) return;
   throw new CommandError(`refused, for ${result.report.refusals.length} of the changes: ${first}`, {
@@ -99,7 +99,7 @@ async function sync(options: SyncOptions, io: Io): Promise<void> {
 async function check({ out, gen, json }: CheckOptions, io: Io): Promise<void> {
   const findings = await untilInterrupted((signal) => checkProtos({ project: process.cwd(), out, gen, signal }));
   if (json === true) io.stdout.write(`${JSON.stringify({ findings }, null, 2)}\n`);
-  else for (const finding of findings) io.stdout.write(`${finding}\n`);
+  else for (const finding of findings) io.stdout.write(printable(`${finding}\n`));
   if (findings.length > 0) {
     throw new CommandError(`${out} and ${gen}: ${findings.length} findings, the first is ${findings[0]}`, { exitCode: exitCodes.refused });
   }
@@ -121,11 +121,14 @@ function findingLines(what: string, findings: readonly string[]): string[] {
   return [`${what}, for information:`, ...lines, ...(hidden > 0 ? [`  and ${hidden} more`] : [])];
 }
 
-/** Ctrl-C ends the work, which then cleans up behind itself. */
+const endSignals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
+/** Ctrl-C and its like end the work, which then cleans up behind itself; neither a second one nor a closed stderr keeps it from that. */
 async function untilInterrupted<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const interrupted = new AbortController();
   const abort = () => interrupted.abort(new CommandError("interrupted", { exitCode: exitCodes.refused }));
-  process.once("SIGINT", abort);
+  for (const name of endSignals) process.on(name, abort);
+  process.stderr.on("error", ignoreError);
   try {
     return await work(interrupted.signal);
   } catch (error) {
@@ -134,6 +137,10 @@ async function untilInterrupted<T>(work: (signal: AbortSignal) => Promise<T>): P
     const exitCode = code === "UNAVAILABLE" ? exitCodes.unreachable : exitCodes.refused;
     throw new CommandError(message, { exitCode, ...(hint === undefined ? {} : { hint }) });
   } finally {
-    process.off("SIGINT", abort);
+    for (const name of endSignals) process.off(name, abort);
+    process.stderr.off("error", ignoreError);
   }
 }
+
+/** Of a pipe or terminal that is closed: nobody reads of the progress, which is no reason to stop half-way. */
+function ignoreError(): void {}

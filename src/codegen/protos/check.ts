@@ -1,11 +1,12 @@
 /** Whether a proto tree is what its lock says, and the generated code what the tree says. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join, relative, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { compileProtos, generateTypes, tryBuf, writeBufConfig } from "./buf.js";
+import { explain } from "./closure.js";
 import { compareTrees } from "./compare-trees.js";
-import { copyFiles } from "./files-below.js";
-import { checkLock, readLock } from "./lock.js";
+import { copyFiles, filesIn } from "./files-below.js";
+import { checkLock, lockFileName, readLock } from "./lock.js";
 import { syncDefaults } from "./sync.js";
 import { wireDigest } from "./wire-digest.js";
 
@@ -21,17 +22,18 @@ export interface CheckOptions {
 }
 
 /**
- * One sentence for each file that is not the lock's or the generator's, and for a wire digest or an import that is wrong; none if the tree
- * equals its lock, is complete, and the generated code is current. Nothing is written into either folder.
+ * One sentence for each file that is not the lock's or the generator's, for a wire digest or an import that is wrong, or for a tree without
+ * lock; none if the tree equals its lock, is complete, and the generated code is current. Nothing is written into either folder.
  *
- * @throws Error if the tree has no lock that can be read.
+ * @throws Error if the lock cannot be read.
  * @throws ServingError if a tool is missing.
  */
 export async function checkProtos(options: CheckOptions): Promise<string[]> {
   const project = resolve(options.project);
-  const out = resolve(project, options.out ?? syncDefaults.out);
+  const { out: name = syncDefaults.out, gen = syncDefaults.gen } = options;
+  const out = resolve(project, name);
+  if (!(await filesIn(out)).includes(lockFileName)) return [`${name}: no ${lockFileName}: run protos sync`];
   const lock = await readLock(out);
-  const name = relative(project, out);
   const findings = (await checkLock(out, lock)).map((finding) => `${name}/${finding}`);
 
   const scratch = await mkdtemp(join(tmpdir(), "tfserving-protos-"));
@@ -39,14 +41,13 @@ export async function checkProtos(options: CheckOptions): Promise<string[]> {
   try {
     await writeBufConfig(scratch, project);
     await copyFiles(out, join(scratch, "protos"), (path) => path.endsWith(".proto"));
-    // What is missing shows here, as an import that is not found.
     const { complaints } = await tryBuf(scratch, ["build"], buf);
-    if (complaints.length > 0) return [...findings, ...complaints];
+    const names = { shownAs: `${name}/`, absent: "the tree lacks this file" };
+    if (complaints.length > 0) return [...findings, await explain(join(scratch, "protos"), complaints, names)];
 
     const digest = wireDigest(await compileProtos(scratch, buf));
     if (digest !== lock.wireDigest) findings.push(`${name}: expected wire digest ${lock.wireDigest}, got ${digest}`);
     await generateTypes(scratch, scratch, buf);
-    const gen = options.gen ?? syncDefaults.gen;
     const differences = await compareTrees(join(scratch, "gen"), resolve(project, gen));
     return [...findings, ...differences.map((finding) => `${gen}/${finding}`)];
   } finally {

@@ -1,6 +1,6 @@
 /** The import closure of a tree's roots, as buf finds it. */
 import { mkdir, readFile, writeFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { ServingError } from "../../errors.js";
 import { type BufOptions, tryBuf } from "./buf.js";
 import type { ProtoFiles } from "./sources.js";
@@ -31,7 +31,8 @@ export async function vendorClosure(folder: string, files: ProtoFiles, roots: re
   const targets = paths.flatMap((path) => ["--path", `sources/${path}`]);
   const { complaints } = await tryBuf(folder, ["export", ".", "--config", config, "-o", "protos", ...targets], options);
   if (complaints.length === 0) return;
-  throw new ServingError(await explain(folder, complaints), { code: "FAILED_PRECONDITION" });
+  const names = { shownAs: "", absent: "neither source has this file" };
+  throw new ServingError(await explain(join(folder, "sources"), complaints, names), { code: "FAILED_PRECONDITION" });
 }
 
 function expandRoots(files: ProtoFiles, roots: readonly string[]): string[] {
@@ -52,11 +53,24 @@ async function writeFiles(folder: string, files: ProtoFiles): Promise<void> {
 
 const missingFile = /^(.*):(\d+):\d+:imported file does not exist$/;
 
-/** The complaint that others follow from. Of a missing file buf says where it is imported, not what it is called. */
-async function explain(folder: string, complaints: readonly string[]): Promise<string> {
-  const lines = complaints.map((line) => line.replace(/^sources\//, ""));
-  const [, path, line] = lines.map((text) => missingFile.exec(text)).find((match) => match !== null) ?? [];
-  if (path === undefined) return `buf: ${lines.find((text) => !text.includes("cannot find")) ?? lines[0]}`;
-  const text = await readFile(join(folder, "sources", path), "utf8");
-  return `${path}:${line}: ${text.split("\n")[Number(line) - 1]?.trim()} neither source has this file`;
+/** Words of {@link explain}. */
+export interface ExplainOptions {
+  /** What stands before the paths of the tree's files. */
+  readonly shownAs: string;
+  /** What is said of a file that is missing. */
+  readonly absent: string;
+}
+
+/**
+ * The complaint of buf that others follow from. Of a missing file buf says where it is imported, not what it is called.
+ *
+ * @param tree - Folder of the `.proto` files; buf ran in the one above it.
+ */
+export async function explain(tree: string, complaints: readonly string[], { shownAs, absent }: ExplainOptions): Promise<string> {
+  const prefix = `${basename(tree)}/`;
+  const shown = (text: string) => (text.startsWith(prefix) ? `${shownAs}${text.slice(prefix.length)}` : text);
+  const [, path, line] = complaints.map((text) => missingFile.exec(text)).find((match) => match !== null) ?? [];
+  if (path === undefined) return `buf: ${shown(complaints.find((text) => !text.includes("cannot find")) ?? complaints[0] ?? "")}`;
+  const text = await readFile(join(dirname(tree), path), "utf8");
+  return `${shown(path)}:${line}: ${text.split("\n")[Number(line) - 1]?.trim()} ${absent}`;
 }

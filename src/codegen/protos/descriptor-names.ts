@@ -26,9 +26,17 @@ export function assertProtoPath(path: string): string {
   return path;
 }
 
+/** As systems have it. */
+const maxPathLength = 4096;
+
 /** Whether `path` is one that {@link assertProtoPath} returns. */
 export function isProtoPath(path: string): boolean {
-  return path.endsWith(".proto") && path.split("/").every((segment) => fileSegment.test(segment));
+  return path.length < maxPathLength && path.endsWith(".proto") && path.split("/").every((segment) => fileSegment.test(segment));
+}
+
+/** Whether a file, by the path it is imported by, is one of Google's own, which the compiler brings. */
+export function isCompilersFile(path: string): boolean {
+  return path.startsWith("google/protobuf/");
 }
 
 /** The JSON name protoc gives a field that names none: underscores go, the letter after one becomes upper case. */

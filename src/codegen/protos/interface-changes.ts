@@ -1,10 +1,11 @@
 /**
  * What differs between two interfaces, and what each difference does to those who speak the old one.
  *
- * Compared are the lines of the wire digest, so two sets have no differences if and only if their digests are equal.
+ * Compared are the lines that the wire digest is made of, here of all packages. Google's own files are the compiler's and play no part.
  */
 import type { FileDescriptorSet } from "@bufbuild/protobuf/wkt";
-import { wireLines } from "./wire-digest.js";
+import { isCompilersFile } from "./descriptor-names.js";
+import { fileLines } from "./wire-digest.js";
 
 /**
  * `breaking`: bytes or JSON of the old interface mean something else in the new one. `removal`: a name of the old one is gone.
@@ -80,7 +81,8 @@ const kinds: ReadonlyMap<string, Fact["kind"]> = new Map([
 const factLine = /^(\w+) (\S+)(?: = (-?\d+))?(?: (.*))?$/s;
 
 function factsOf(set: FileDescriptorSet): Facts {
-  const facts = set.file.flatMap((file) => wireLines({ ...set, file: [file] }).map((line) => factOf(line, file.name)));
+  const files = set.file.filter((file) => !isCompilersFile(file.name));
+  const facts = files.flatMap((file) => fileLines(file).map((line) => factOf(line, file.name)));
   return new Map(facts.map((fact) => [`${fact.kind} ${fact.name}`, fact]));
 }
 

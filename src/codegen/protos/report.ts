@@ -1,5 +1,6 @@
 /** What changes from one proto tree to the next: as data, and in words. */
 import type { FileDescriptorProto, FileDescriptorSet } from "@bufbuild/protobuf/wkt";
+import { isCompilersFile } from "./descriptor-names.js";
 import { type ChangeEffect, type InterfaceChange, interfaceChanges } from "./interface-changes.js";
 import { isHigherVersion } from "./versions.js";
 
@@ -63,9 +64,8 @@ function fileChanges(before: FileDescriptorSet, after: FileDescriptorSet): Proto
   return { added: others(come), removed: others(gone), moved };
 }
 
-/** Google's own files are the compiler's. */
 function upstreamFiles(set: FileDescriptorSet): Map<string, FileDescriptorProto> {
-  const files = set.file.filter(({ name }) => !name.startsWith("google/protobuf/"));
+  const files = set.file.filter(({ name }) => !isCompilersFile(name));
   return new Map(files.sort((a, b) => (a.name < b.name ? -1 : 1)).map((file) => [file.name, file]));
 }
 

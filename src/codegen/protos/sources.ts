@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { createGunzip } from "node:zlib";
 import { FormatError, ServingError } from "../../errors.js";
-import { isProtoPath } from "./descriptor-names.js";
+import { isCompilersFile, isProtoPath } from "./descriptor-names.js";
 import { filesBelow } from "./files-below.js";
 import { readTar } from "./tar.js";
 import { assertVersion } from "./versions.js";
@@ -47,7 +47,11 @@ export async function assertSource(source: ProtoSource, what: string): Promise<v
     const found = await stat(source.directory).catch(() => undefined);
     if (found?.isDirectory() !== true) throw new RangeError(`${what}-dir: expected a folder, got ${JSON.stringify(source.directory)}`);
   } else if (!/^https?:\/\//.test(source.url) || !source.url.includes("{version}") || !URL.canParse(archiveUrl(source))) {
-    throw new RangeError(`${what}-url: expected an http or https URL with {version} in it, got ${JSON.stringify(source.url)}`);
+    throw new RangeError(
+      `${what}-url: expected an http or https URL with {version} in it, got ${JSON.stringify(withoutSecrets(source.url))}`,
+    );
+  } else if (hasCredentials(archiveUrl(source))) {
+    throw new RangeError(`${what}-url: expected a URL without user name and password, got ${JSON.stringify(withoutSecrets(source.url))}`);
   }
 }
 
@@ -59,12 +63,23 @@ export async function assertSource(source: ProtoSource, what: string): Promise<v
  */
 export async function readSource(source: ProtoSource, signal?: AbortSignal): Promise<ProtoFiles> {
   const { directory } = source;
-  return byImportPath(directory === undefined ? await readArchive(archiveUrl(source), signal) : await readDirectory(directory));
+  const files = directory === undefined ? await readArchive(source, signal) : await readDirectory(directory);
+  return assertNoClash(byImportPath(files), describeSource(source));
 }
 
 /** In words, such as `https://.../v2.20.0.tar.gz`. */
 export function describeSource(source: ProtoSource): string {
-  return source.directory ?? archiveUrl(source);
+  return source.directory ?? withoutSecrets(archiveUrl(source));
+}
+
+/** A URL, or what was meant to be one, as it may be shown: query and user name may be secret. */
+function withoutSecrets(url: string): string {
+  return url.replace(/[?#].*$/s, "").replace(/^([^/]*)\/\/[^/]*@/, "$1//");
+}
+
+function hasCredentials(url: string): boolean {
+  const { username, password } = new URL(url);
+  return username !== "" || password !== "";
 }
 
 function archiveUrl({ url, version }: ProtoSource): string {
@@ -77,71 +92,94 @@ async function readDirectory(directory: string): Promise<ProtoFiles> {
   return files;
 }
 
-async function readArchive(url: string, signal: AbortSignal | undefined): Promise<ProtoFiles> {
+async function readArchive(source: ProtoSource, signal: AbortSignal | undefined): Promise<ProtoFiles> {
   const files: ProtoFiles = new Map();
-  const body = await openArchive(url, signal);
-  const packed = upTo(maxPackedBytes, body, url);
+  const name = describeSource(source);
+  const body = await openArchive(archiveUrl(source), name, signal);
+  const packed = upTo(maxPackedBytes, body, name);
   try {
     await pipeline(packed, createGunzip(), async (unpacked: AsyncIterable<Uint8Array>) => {
-      const chunks = upTo(maxUnpackedBytes, unpacked, url);
-      for await (const { path, bytes } of readTar(chunks, { name: url, isWanted: (path) => path.endsWith(".proto") })) {
-        files.set(belowTopFolder(path), bytes);
+      const chunks = upTo(maxUnpackedBytes, unpacked, name);
+      for await (const { path, bytes } of readTar(chunks, { name, isWanted: (path) => path.endsWith(".proto") })) {
+        files.set(path, bytes);
       }
     });
   } catch (error) {
-    throw archiveError(url, error, signal);
+    throw archiveError(name, error, signal);
   }
-  return files;
+  return belowTopFolder(files, name);
 }
 
-async function openArchive(url: string, signal: AbortSignal | undefined): Promise<AsyncIterable<Uint8Array>> {
+async function openArchive(url: string, name: string, signal: AbortSignal | undefined): Promise<AsyncIterable<Uint8Array>> {
   const response = await fetch(url, signal === undefined ? {} : { signal }).catch((error: unknown) => {
-    throw archiveError(url, error, signal);
+    throw archiveError(name, error, signal);
   });
   if (response.ok && response.body !== null) return response.body;
   await response.body?.cancel();
   const again = response.status >= 500 || response.status === 429;
-  throw new ServingError(`${url}: the server answered ${response.status} ${response.statusText}`, {
+  throw new ServingError(`${name}: the server answered ${response.status} ${response.statusText}`, {
     code: again ? "UNAVAILABLE" : "NOT_FOUND",
     hint: "the URL patterns of mirrors are set with --tensorflow-url and --serving-url, local source trees with --tensorflow-dir and --serving-dir",
   });
 }
 
 /** Errors of zlib are damage, errors of fetch and of its body the connection's. */
-function archiveError(url: string, error: unknown, signal: AbortSignal | undefined): unknown {
+function archiveError(name: string, error: unknown, signal: AbortSignal | undefined): unknown {
   if (signal?.aborted === true) return signal.reason;
   if (!(error instanceof Error) || error instanceof ServingError) return error;
   const { message } = error;
-  if ("code" in error && /^Z_/.test(String(error.code))) return new FormatError(`${url}: damaged archive: ${message}`, { cause: error });
+  if ("code" in error && /^Z_/.test(String(error.code))) return new FormatError(`${name}: damaged archive: ${message}`, { cause: error });
   const reason = error.cause instanceof Error ? `${message}: ${error.cause.message}` : message;
-  return new ServingError(`${url}: ${reason}`, { code: "UNAVAILABLE", cause: error });
+  return new ServingError(`${name}: ${reason}`, { code: "UNAVAILABLE", cause: error });
 }
 
 /** The same chunks, until they are more than that. */
-async function* upTo(maxBytes: number, chunks: AsyncIterable<Uint8Array>, url: string): AsyncGenerator<Uint8Array> {
+async function* upTo(maxBytes: number, chunks: AsyncIterable<Uint8Array>, name: string): AsyncGenerator<Uint8Array> {
   let bytes = 0;
   for await (const chunk of chunks) {
     bytes += chunk.length;
-    if (bytes > maxBytes) throw new FormatError(`${url}: the archive has more than ${maxBytes} bytes, which is more than a release has`);
+    if (bytes > maxBytes) throw new FormatError(`${name}: the archive has more than ${maxBytes} bytes, which is more than a release has`);
     yield chunk;
   }
 }
 
 /** Archives of GitHub hold one folder, which holds the tree. */
-function belowTopFolder(path: string): string {
-  return path.slice(path.indexOf("/") + 1);
+function belowTopFolder(files: ProtoFiles, name: string): ProtoFiles {
+  const tops = new Set([...files.keys()].map((path) => path.slice(0, path.indexOf("/") + 1)));
+  const [top = "", ...others] = tops;
+  if (others.length > 0 || tops.has("")) {
+    throw new FormatError(`${name}: expected one folder with everything in it, got ${JSON.stringify([...tops].slice(0, 3))}`);
+  }
+  return new Map([...files].map(([path, bytes]) => [path.slice(top.length), bytes]));
 }
 
-/** Where two roots have a file of one name, the first has it: as for a compiler that looks through them. */
+/** Where two roots have a file of one name, the first has it: as for a compiler that looks through them, whose own files it brings. */
 function byImportPath(files: ProtoFiles): ProtoFiles {
   const resolved: ProtoFiles = new Map();
   for (const root of importRoots) {
     for (const [path, bytes] of files) {
       const imported = path.slice(root.length);
-      if (importRootOf(path) === root && isProtoPath(imported) && !resolved.has(imported)) resolved.set(imported, bytes);
+      const isWanted = importRootOf(path) === root && isProtoPath(imported) && !isCompilersFile(imported);
+      if (isWanted && !resolved.has(imported)) resolved.set(imported, bytes);
     }
   }
   return resolved;
+}
+
+/**
+ * Return `files` if no path is both a file and a folder, so that all can be written.
+ *
+ * @param name - What errors call their source.
+ * @throws FormatError
+ */
+export function assertNoClash(files: ProtoFiles, name: string): ProtoFiles {
+  for (const path of files.keys()) {
+    for (let end = path.indexOf("/"); end !== -1; end = path.indexOf("/", end + 1)) {
+      const folder = path.slice(0, end);
+      if (files.has(folder)) throw new FormatError(`${name}: ${folder} is a file, and the folder of ${path} too`);
+    }
+  }
+  return files;
 }
 
 /** The longest one. */

@@ -1,6 +1,6 @@
 /** From two upstream source trees to `protos/` and `gen/`: all of it, or nothing. */
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { isAbsolute, join, relative, resolve } from "node:path";
+import { isAbsolute, join, relative, resolve, sep } from "node:path";
 import { toBinary } from "@bufbuild/protobuf";
 import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import { ServingError } from "../../errors.js";
@@ -8,9 +8,10 @@ import { type BufOptions, compileProtos, generateTypes, tryBuf, writeBufConfig }
 import { rootsDefaults, vendorClosure } from "./closure.js";
 import { copyFiles, filesIn } from "./files-below.js";
 import { hashProtoTree, lockFileName, readLock, writeLock } from "./lock.js";
+import { withProjectLock } from "./project-lock.js";
 import { type CompiledTree, type ProtosReport, reportChanges } from "./report.js";
-import { assertSource, describeSource, type ProtoFiles, type ProtoSource, readSource } from "./sources.js";
-import { swapFolders } from "./swap.js";
+import { assertNoClash, assertSource, describeSource, type ProtoFiles, type ProtoSource, readSource } from "./sources.js";
+import { PutBackError, swapFolders } from "./swap.js";
 import { typeCheck } from "./type-check.js";
 import { wireDigest } from "./wire-digest.js";
 
@@ -78,13 +79,19 @@ export async function syncProtos(options: SyncOptions): Promise<SyncResult> {
   const project = resolve(options.project);
   const out = resolve(project, options.out ?? syncDefaults.out);
   const gen = resolve(project, options.gen ?? syncDefaults.gen);
-  await assertReplaceable({ project, out, gen });
 
   const scratch = await mkdtemp(join(project, ".gen-"));
+  const removeScratch = () => rm(scratch, { recursive: true, force: true });
   try {
-    return await syncInto({ project, out, gen, scratch, signal: options.signal }, options);
-  } finally {
-    await rm(scratch, { recursive: true, force: true });
+    const result = await withProjectLock(project, scratch, async () => {
+      await assertReplaceable({ project, out, gen });
+      return syncInto({ project, out, gen, scratch, signal: options.signal }, options);
+    });
+    await removeScratch();
+    return result;
+  } catch (error) {
+    if (!(error instanceof PutBackError)) await removeScratch();
+    throw error;
   }
 }
 
@@ -132,14 +139,14 @@ async function putInPlace(
     { fresh: join(scratch, "protos"), target: out },
     { fresh: join(scratch, "gen"), target: gen },
   ];
+  const isChecked = options.typeCheck ?? syncDefaults.typeCheck;
+  progress(isChecked ? "putting the new folders in place, and type-checking the project" : "putting the new folders in place");
   const putBack = await swapFolders(swaps, scratch);
-  if (!(options.typeCheck ?? syncDefaults.typeCheck)) return "skipped";
+  if (!isChecked) return "skipped";
   try {
-    progress("type-checking the project");
     return await checkTypes(project, signal);
   } catch (error) {
-    await putBack();
-    throw error;
+    return putBack(error);
   }
 }
 
@@ -150,7 +157,7 @@ async function readSources({ tensorflow, serving, signal }: SyncOptions, progres
     progress(`reading ${describeSource(source)}`);
     for (const [path, bytes] of await readSource(source, signal)) files.set(path, bytes);
   }
-  return files;
+  return assertNoClash(files, `${describeSource(serving)} with ${describeSource(tensorflow)}`);
 }
 
 async function compileOldTree(folders: Folders): Promise<CompiledTree | undefined> {
@@ -220,7 +227,7 @@ async function assertReplaceable({ project, out, gen }: Pick<Folders, "project" 
 
 function isInside(path: string, folder: string): boolean {
   const way = relative(folder, path);
-  return !way.startsWith("..") && !isAbsolute(way);
+  return way !== ".." && !way.startsWith(`..${sep}`) && !isAbsolute(way);
 }
 
 function versionsOf({ tensorflow, serving }: SyncOptions): { tensorflow: string; serving: string } {

@@ -99,9 +99,9 @@ function isRegular(type: string): boolean {
   return type === "0" || type === "\0" || type === "7";
 }
 
-/** `x`: pax records for the next entry. `L`: its path, in GNU tar. */
+/** `x`: pax records for the next entry. `L`: its path, in GNU tar; `K`: where it links to. `g`: records for all. */
 function isExtension(type: string): boolean {
-  return type === "x" || type === "L";
+  return ["x", "L", "K", "g"].includes(type);
 }
 
 /** @returns `undefined` for the block of zeros that ends an archive. */
@@ -121,6 +121,7 @@ function parseHeader(block: Buffer, name: string, offset: number): Header | unde
 function parseExtension(type: string, bytes: Buffer, name: string, offset: number): Extended {
   if (type === "L") return { path: text(bytes, 0, bytes.length) };
   const extended: Extended = {};
+  if (type !== "x") return extended;
   for (let start = 0; start < bytes.length; ) {
     // "LENGTH KEY=VALUE\n", where LENGTH counts the whole record.
     const record = /^(\d{1,10}) ([^=]*)=/.exec(bytes.toString("latin1", start, start + 256));

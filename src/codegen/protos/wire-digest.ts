@@ -66,7 +66,12 @@ function isCovered(file: FileDescriptorProto): boolean {
   return coveredPackages.some((name) => file.package === name || file.package.startsWith(`${name}.`));
 }
 
-function fileLines(file: FileDescriptorProto): string[] {
+/**
+ * The canonical lines of one file of any package, in its order.
+ *
+ * @throws Error if it uses extensions or editions.
+ */
+export function fileLines(file: FileDescriptorProto): string[] {
   if (file.syntax !== "" && file.syntax !== "proto2" && file.syntax !== "proto3") {
     throw new Error(`${file.name}: expected syntax proto2 or proto3, got ${file.syntax}: editions are not covered by the wire digest`);
   }

@@ -31,4 +31,8 @@ describe("compareTrees", () => {
       "sub/new.ts: extra",
     ]);
   });
+
+  it("takes a folder that is not there for an empty one", async () => {
+    expect(await compareTrees(join(folder, "expected"), join(folder, "nowhere"))).toEqual(["same.ts: missing", "sub/changed.ts: missing"]);
+  });
 });

@@ -104,6 +104,15 @@ describe("interfaceChanges", () => {
     ]);
   });
 
+  it("looks at files of all packages but Google's own", () => {
+    const of = (number: number) =>
+      descriptors(
+        { package: "toco", messageType: [{ name: "M", field: [field("a", number)] }] },
+        { name: "google/protobuf/any.proto", package: "google.protobuf", messageType: [{ name: "Any", field: [field("a", number)] }] },
+      );
+    expect(interfaceChanges(of(1), of(9)).map(line)).toEqual(["breaking: field toco.M.a changed [1 implicit int32] [9 implicit int32]"]);
+  });
+
   describe("of oneofs", () => {
     const both = [field("a", 1, inOneof(0)), field("b", 2, inOneof(0))];
     const oneofs = (...names: string[]): JsonObject => ({ oneofDecl: names.map((name) => ({ name })) });

@@ -4,6 +4,7 @@ import { gzipSync } from "node:zlib";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { checkProtos } from "../../../src/codegen/protos/check.js";
 import { compareTrees } from "../../../src/codegen/protos/compare-trees.js";
+import { filesBelow } from "../../../src/codegen/protos/files-below.js";
 import { readLock } from "../../../src/codegen/protos/lock.js";
 import { reportLines } from "../../../src/codegen/protos/report.js";
 import { type SyncOptions, type SyncResult, syncProtos } from "../../../src/codegen/protos/sync.js";
@@ -196,6 +197,22 @@ describe("syncProtos", () => {
     expect(await checkProtos({ project: project.folder, ...options })).toEqual([]);
   });
 
+  it("takes none of Google's own files, and refuses breaks in any package", { timeout: timeoutMs }, async () => {
+    const toco = (number: number) => `syntax = "proto3";\npackage toco;\nmessage Flags { string name = ${number}; }\n`;
+    const options = { roots: [...roots, "toco.proto"], allowBreaking: false };
+    await serveEdited(({ serving }) => {
+      serving.set("toco.proto", toco(1));
+      serving.set("google/protobuf/wrappers.proto", "this is no proto file");
+    });
+    expect(await syncProtos(few("2.20.1", options))).toMatchObject({ applied: true });
+    expect(await readdir(join(project.folder, "protos"))).not.toContain("google");
+    await serveEdited(({ serving }) => serving.set("toco.proto", toco(9)));
+    expect(await syncProtos(few("2.20.1", options))).toMatchObject({
+      applied: false,
+      report: { refusals: [expect.stringContaining("toco.Flags.name changed: 1 implicit string -> 9 implicit string")] },
+    });
+  });
+
   it("tells of files added, removed and moved", { timeout: timeoutMs }, async () => {
     const util = "tensorflow_serving/util/status.proto";
     await serveEdited(({ serving }) => {
@@ -297,6 +314,24 @@ describe("syncProtos", () => {
         "DATA_LOSS",
         /"s\/\.\.\/\.\.\/evil\.proto" leads out of the archive/,
       ],
+      [
+        "an archive with a file where others need a folder",
+        { status: 200, body: gzipSync(tarOf([{ path: "s/a.proto" }, { path: "s/a.proto/b.proto" }])) },
+        "DATA_LOSS",
+        /a\.proto is a file, and the folder of a\.proto\/b\.proto too/,
+      ],
+      [
+        "an archive with two folders",
+        { status: 200, body: gzipSync(tarOf([{ path: "s/a.proto" }, { path: "t/a.proto" }])) },
+        "DATA_LOSS",
+        /expected one folder with everything in it, got \["s\/","t\/"\]/,
+      ],
+      [
+        "an archive with files outside of a folder",
+        { status: 200, body: gzipSync(tarOf([{ path: "a.proto" }])) },
+        "DATA_LOSS",
+        /expected one folder with everything in it, got \[""\]/,
+      ],
       ["a page instead of an archive", { status: 200, body: "<html></html>" }, "DATA_LOSS", /damaged archive: incorrect header check/],
       ["a version that is not there", { status: 404 }, "NOT_FOUND", /the server answered 404/],
       ["a server that is not well", { status: 503 }, "UNAVAILABLE", /the server answered 503/],
@@ -319,6 +354,22 @@ describe("syncProtos", () => {
       await expectUntouched();
     });
 
+    it("a query of a URL, which may be secret and is not shown", async () => {
+      const lines: string[] = [];
+      const serving = { version: "2.20.0", url: `${server.url}/none/{version}?token=hush` };
+      const error = await syncProtos(few("2.20.0", { serving, onProgress: (line) => lines.push(line) })).catch((caught: unknown) => caught);
+      expect(error).toMatchObject({ message: `${server.url}/none/2.20.0: the server answered 404 Not Found` });
+      expect(lines).toEqual([`reading ${server.url}/none/2.20.0`]);
+      await expectUntouched();
+    });
+
+    it("another sync at the same time", { timeout: timeoutMs }, async () => {
+      const runs = await Promise.allSettled([syncProtos(few("2.20.0")), syncProtos(few("2.20.0"))]);
+      const failures = runs.flatMap((run) => (run.status === "rejected" ? [run.reason] : []));
+      expect(failures).toEqual([expect.objectContaining({ message: "another sync runs in this project", code: "FAILED_PRECONDITION" })]);
+      await expectUntouched();
+    });
+
     it("a project that does not type-check with the new code", { timeout: timeoutMs }, async () => {
       await writeFile(
         join(project.folder, "tsconfig.json"),
@@ -328,6 +379,31 @@ describe("syncProtos", () => {
       const failure = syncProtos(few("2.21.0", { typeCheck: true }));
       await expect(failure).rejects.toThrow(/^type check with the new code: use\.ts\(1,14\): error TS2322: .*; the old folders are back$/);
       for (const name of ["use.ts", "tsconfig.json"]) await rm(join(project.folder, name));
+      await expectUntouched();
+    });
+
+    it("folders that cannot be put back, and keeps what there is", { timeout: timeoutMs }, async () => {
+      const typescript = join(project.folder, "node_modules/typescript");
+      await rm(typescript);
+      await writeTree(
+        project.folder,
+        new Map([
+          ["tsconfig.json", "{}"],
+          ["node_modules/typescript/package.json", "{}"],
+          [
+            "node_modules/typescript/bin/tsc",
+            'require("node:fs").rmSync("gen", { recursive: true }); console.log("an error"); process.exitCode = 1;',
+          ],
+        ]),
+      );
+      const error = await syncProtos(few("2.21.0", { typeCheck: true })).catch((caught: unknown) => caught);
+      const scratch = (await readdir(project.folder)).find((name) => name.startsWith(".gen-")) ?? "none";
+      expect(error).toMatchObject({
+        message: expect.stringMatching(/^putting the old folders back failed: ENOENT/),
+        cause: { message: expect.stringMatching(/^type check with the new code: an error;/) },
+      });
+      expect(error).toMatchObject({ message: expect.stringContaining(`; what is missing is in ${join(project.folder, scratch)}`) });
+      for (const name of [scratch, "tsconfig.json"]) await rm(join(project.folder, name), { recursive: true });
       await expectUntouched();
     });
 
@@ -348,6 +424,11 @@ describe("syncProtos", () => {
         /^--serving: expected a version such as 2\.20\.0/,
       ],
       ["a URL without the version", { serving: { version: "2.20.0", url: "http://x/" } }, /^--serving-url: expected an http or https URL/],
+      [
+        "a URL with a password, which is not shown",
+        { serving: { version: "2.20.0", url: "http://bob:hunter2@x/{version}" } },
+        /^--serving-url: expected a URL without user name and password, got "http:\/\/x\/\{version\}"$/,
+      ],
       ["a URL of files", { serving: { version: "2.20.0", url: "file:///{version}" } }, /^--serving-url: /],
       [
         "a folder that is not there",
@@ -389,7 +470,6 @@ describe("syncProtos", () => {
   describe("checkProtos", () => {
     it.each<[string, string, (path: string) => Promise<void>, string]>([
       ["an edited file", `protos/${model}`, (path) => writeFile(path, 'syntax = "proto3";\n'), `protos/${model}: expected sha256 `],
-      ["a missing import", `protos/${types}`, (path) => rm(path), `protos/${types}: in the lock, missing in the tree`],
       ["an edited generated file", "gen/tensorflow/core/framework/types.ts", (path) => writeFile(path, ""), "types.ts: differs"],
       ["a missing generated file", `gen/${model.replace(".proto", ".ts")}`, (path) => rm(path), "apis/model.ts: missing"],
       [
@@ -410,9 +490,23 @@ describe("syncProtos", () => {
       expect(await checkProtos({ project: project.folder })).toEqual([`protos: expected wire digest ${"0".repeat(64)}, got ${wireDigest}`]);
     });
 
-    it("names a lock that is missing", async () => {
+    it("names a lock that is missing, in a folder as it was given", async () => {
       await rename(join(project.folder, "protos/protos.lock.json"), join(project.folder, "lock"));
-      await expect(checkProtos({ project: project.folder })).rejects.toThrow("protos.lock.json");
+      expect(await checkProtos({ project: project.folder, out: "./protos" })).toEqual(["./protos: no protos.lock.json: run protos sync"]);
+    });
+
+    it("names each generated file where the folder is missing", { timeout: timeoutMs }, async () => {
+      const files = await filesBelow(join(project.folder, "gen"));
+      await rm(join(project.folder, "gen"), { recursive: true });
+      expect(await checkProtos({ project: project.folder })).toEqual(files.map((path) => `gen/${path}: missing`));
+    });
+
+    it("names the file that is imported and not there", { timeout: timeoutMs }, async () => {
+      await rm(join(project.folder, `protos/${types}`));
+      expect(await checkProtos({ project: project.folder, out: "./protos" })).toEqual([
+        `./protos/${types}: in the lock, missing in the tree`,
+        `./protos/tensorflow/core/framework/resource_handle.proto:9: import "${types}"; the tree lacks this file`,
+      ]);
     });
   });
 });

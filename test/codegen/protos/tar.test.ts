@@ -62,6 +62,14 @@ describe("readTar", () => {
     expect(await protosIn(archive)).toEqual({ [long]: "abc" });
   });
 
+  it.each<[string, TarEntry]>([
+    ["a long name of a link", { path: "././@LongLink", type: "K", content: "elsewhere\0" }],
+    ["records for all entries", { path: "pax_global_header", type: "g", content: paxRecord("path", "other.proto") }],
+  ])("keeps a long name across %s", async (_what, between) => {
+    const name = { path: "././@LongLink", type: "L", content: `${long}\0` };
+    expect(await protosIn(tarOf([name, between, { path: "short.txt", content: "x" }]))).toEqual({ [long]: "x" });
+  });
+
   it("passes links over, wherever they point", async () => {
     const archive = tarOf([
       { path: "a.proto", type: "2" },
