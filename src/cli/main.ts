@@ -19,6 +19,11 @@ const commands: readonly CommandEntry[] = [
     load: () => import("./commands/protos.js"),
   },
   {
+    name: "serve",
+    description: "serve models over gRPC and REST as TensorFlow Serving does, with JavaScript in place of graphs",
+    load: () => import("./commands/serve.js"),
+  },
+  {
     name: "types",
     description: "write TypeScript definitions of models, which give calls their types",
     load: () => import("./commands/types.js"),
@@ -29,7 +34,8 @@ const commands: readonly CommandEntry[] = [
  * Run the program.
  *
  * @param args - What stands behind its name.
- * @returns The exit code: 0 done, 1 the server or model said no, 2 wrong usage or input, 3 the server was not reached in time.
+ * @returns The exit code: 0 done, 1 the server or model said no, 2 wrong usage or input, 3 the server was not reached in time, 255 `serve`
+ * did not start.
  */
 export async function run(args: readonly string[], io: Io): Promise<number> {
   try {

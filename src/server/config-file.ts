@@ -1,4 +1,4 @@
-/** The file of `--model_config_file`, read and refused as TensorFlow Serving 2.20.0 does. */
+/** The files that flags name, `--model_config_file` above all, read and refused as TensorFlow Serving 2.20.0 does. */
 import { readFile } from "node:fs/promises";
 import { parseModelServerConfig } from "../config/model-server-config.js";
 import type { ModelServerConfig } from "../model-server-config.js";
@@ -9,16 +9,26 @@ import { refusal } from "./refusal.js";
  *
  * @throws ServingError NOT_FOUND if there is no such file, INVALID_ARGUMENT if it is empty or cannot be parsed, both as the server says it.
  */
-export async function readConfigFile(path: string): Promise<ModelServerConfig | undefined> {
+export function readConfigFile(path: string): Promise<ModelServerConfig | undefined> {
+  return messageInFile(path, (text) => {
+    const config = parseModelServerConfig(text);
+    return config.models.length > 0 || /^\s*model_config_list/m.test(text) ? config : undefined;
+  });
+}
+
+/**
+ * What a parser makes of a file that a flag names.
+ *
+ * @throws ServingError NOT_FOUND if there is no such file, INVALID_ARGUMENT if it is empty or cannot be parsed, both as the server says it.
+ */
+export async function messageInFile<T>(path: string, parse: (text: string) => T): Promise<T> {
   const text = await readText(path);
   if (text === "") throw refusal("INVALID_ARGUMENT", `${path}; Invalid argument`);
-  let config: ModelServerConfig;
   try {
-    config = parseModelServerConfig(text);
+    return parse(text);
   } catch (cause) {
     throw refusal("INVALID_ARGUMENT", `Invalid protobuf file: '${path}'`, cause);
   }
-  return config.models.length > 0 || /^\s*model_config_list/m.test(text) ? config : undefined;
 }
 
 async function readText(path: string): Promise<string> {
