@@ -142,6 +142,7 @@ try {
   check("the command writes a model's types, which compile", () => {
     const model = join(root, "test/fixtures/saved_models/half_plus_two/00000123");
     const tfserving = join(current, "node_modules/tfserving/dist/cli.js");
+    rmSync(join(current, "main.ts"));
     run(current, process.execPath, [tfserving, "types", model, "--out", "main.ts"]);
     typeCheck(current);
   });
