@@ -402,7 +402,7 @@ function manyHeaders(stream: GrpcStream, count: number): void {
 
 /** A gigabyte of zeros in a megabyte: gzip members follow each other. */
 function gzipBomb(): Buffer {
-  return Buffer.concat(new Array(64).fill(gzipSync(Buffer.alloc(16 * mebibyte))));
+  return Buffer.concat(new Array(1024).fill(gzipSync(Buffer.alloc(mebibyte))));
 }
 
 /** What gRPC peers do wrong with one call. */
