@@ -42,7 +42,7 @@ function syncCommand(io: Io): Command {
     .addOption(urlOption("serving"))
     .option(
       "--roots <path...>",
-      "files, and folders of files, that are wanted with all they import (default: all that clients and models use)",
+      "files, and folders of files, that are wanted with all they import (default: the ones of last time, at first all that clients and models use)",
     )
     .option("--allow-breaking", "also where the new interface breaks the old one")
     .option("--no-type-check", "keep the new folders whatever TypeScript says of the project")

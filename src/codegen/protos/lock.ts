@@ -20,6 +20,8 @@ export interface ProtosLock {
   /** Version of TensorFlow Serving. */
   readonly serving: string;
   readonly origin: ProtosOrigin;
+  /** Files, and folders of files, that the tree was made for; left out for the default ones. */
+  readonly roots?: readonly string[] | undefined;
   /** The wire digest of the compiled tree, see `wire-digest.ts`. */
   readonly wireDigest: string;
   /** sha256, in hex, of each `.proto` file, keyed by its path in the tree. */
@@ -49,9 +51,9 @@ export async function readLock(root: string): Promise<ProtosLock> {
 
 /** Write the lock of the tree at `root`, files sorted, so that equal trees have equal locks. */
 export async function writeLock(root: string, lock: ProtosLock): Promise<void> {
-  const { tensorflow, serving, origin, wireDigest } = lock;
+  const { tensorflow, serving, origin, roots, wireDigest } = lock;
   const files = Object.fromEntries(Object.entries(lock.files).sort(([a], [b]) => (a < b ? -1 : 1)));
-  await writeFile(join(root, lockFileName), `${JSON.stringify({ tensorflow, serving, origin, wireDigest, files }, null, 2)}\n`);
+  await writeFile(join(root, lockFileName), `${JSON.stringify({ tensorflow, serving, origin, roots, wireDigest, files }, null, 2)}\n`);
 }
 
 /** One sentence per file that is missing, extra or changed against the lock; none if the tree is as locked. */
@@ -78,6 +80,7 @@ function parseLock(value: unknown, path: string): ProtosLock {
     tensorflow: text(value.tensorflow, `${path}: tensorflow`),
     serving: text(value.serving, `${path}: serving`),
     origin: originOf(value.origin, path),
+    roots: rootsOf(value.roots, path),
     wireDigest: hexDigest(value.wireDigest, `${path}: wireDigest`),
     files,
   };
@@ -109,4 +112,10 @@ function hexDigest(value: unknown, what: string): string {
 function originOf(value: unknown, path: string): ProtosOrigin {
   if (value === "rendered" || value === "archive" || value === "directory") return value;
   throw new Error(`${path}: origin: expected "rendered", "archive" or "directory", got ${JSON.stringify(value)}`);
+}
+
+function rootsOf(value: unknown, path: string): readonly string[] | undefined {
+  if (value === undefined) return undefined;
+  if (!Array.isArray(value)) throw new Error(`${path}: roots: expected a list of paths, got ${JSON.stringify(value)}`);
+  return value.map((root, index) => text(root, `${path}: roots[${index}]`));
 }

@@ -7,7 +7,7 @@ import { ServingError } from "../../errors.js";
 import { type BufOptions, compileProtos, generateTypes, tryBuf, writeBufConfig } from "./buf.js";
 import { rootsDefaults, vendorClosure } from "./closure.js";
 import { copyFiles, filesIn } from "./files-below.js";
-import { hashProtoTree, lockFileName, readLock, writeLock } from "./lock.js";
+import { hashProtoTree, lockFileName, type ProtosLock, readLock, writeLock } from "./lock.js";
 import { withProjectLock } from "./project-lock.js";
 import { type CompiledTree, type ProtosReport, reportChanges } from "./report.js";
 import { assertNoClash, assertSource, describeSource, type ProtoFiles, type ProtoSource, readSource } from "./sources.js";
@@ -25,7 +25,7 @@ export interface SyncOptions {
   readonly out?: string | undefined;
   /** Folder of the generated TypeScript. @defaultValue "gen" */
   readonly gen?: string | undefined;
-  /** Files, and folders of files, that are wanted with all they import. @defaultValue rootsDefaults */
+  /** Files, and folders of files, that are wanted with all they import. @defaultValue those in the lock of the old tree, else rootsDefaults */
   readonly roots?: readonly string[] | undefined;
   /** Also go on if the new interface breaks the old one. @defaultValue false */
   readonly allowBreaking?: boolean | undefined;
@@ -52,7 +52,7 @@ export interface SyncResult {
   readonly lint: readonly string[];
   /** What `buf breaking` says of the change from the old tree, a line each. */
   readonly breaking: readonly string[];
-  /** `skipped` where the project has no `tsconfig.json` or no TypeScript, or where it was not wanted. */
+  /** `skipped` where the project has no TypeScript or no `tsconfig.json` that the new code belongs to, or where it was not wanted. */
   readonly typeCheck: "passed" | "skipped";
 }
 
@@ -63,6 +63,8 @@ interface Folders extends BufOptions {
   readonly gen: string;
   /** Below the project, for renaming works within one file system only. */
   readonly scratch: string;
+  /** Of the tree that is replaced; `undefined` where there is none. */
+  readonly oldLock: ProtosLock | undefined;
 }
 
 /**
@@ -84,8 +86,9 @@ export async function syncProtos(options: SyncOptions): Promise<SyncResult> {
   const removeScratch = () => rm(scratch, { recursive: true, force: true });
   try {
     const result = await withProjectLock(project, scratch, async () => {
-      await assertReplaceable({ project, out, gen });
-      return syncInto({ project, out, gen, scratch, signal: options.signal }, options);
+      const oldLock = (await filesIn(out)).includes(lockFileName) ? await readLock(out) : undefined;
+      await assertReplaceable({ project, out, gen, oldLock });
+      return syncInto({ project, out, gen, scratch, oldLock, signal: options.signal }, options);
     });
     await removeScratch();
     return result;
@@ -101,7 +104,7 @@ async function syncInto(folders: Folders, options: SyncOptions): Promise<SyncRes
   await writeBufConfig(scratch, project);
   const files = await readSources(options, progress);
   progress(`compiling the roots and their imports, of ${files.size} files`);
-  await vendorClosure(scratch, files, options.roots ?? syncDefaults.roots, folders);
+  await vendorClosure(scratch, files, wantedRoots(folders, options) ?? syncDefaults.roots, folders);
   const result = await describeTree(folders, options);
   if (!result.applied) return result;
 
@@ -144,7 +147,7 @@ async function putInPlace(
   const putBack = await swapFolders(swaps, scratch);
   if (!isChecked) return "skipped";
   try {
-    return await checkTypes(project, signal);
+    return await checkTypes(project, gen, signal);
   } catch (error) {
     return putBack(error);
   }
@@ -161,13 +164,26 @@ async function readSources({ tensorflow, serving, signal }: SyncOptions, progres
 }
 
 async function compileOldTree(folders: Folders): Promise<CompiledTree | undefined> {
-  const { out, scratch, project } = folders;
-  if (!(await filesIn(out)).includes(lockFileName)) return undefined;
-  const { tensorflow, serving } = await readLock(out);
+  const { out, scratch, project, oldLock } = folders;
+  if (oldLock === undefined) return undefined;
+  const { tensorflow, serving } = oldLock;
   const folder = join(scratch, "old");
   await copyFiles(out, join(folder, "protos"), (path) => path.endsWith(".proto"));
   await writeBufConfig(folder, project);
-  return { versions: { tensorflow, serving }, set: await compileProtos(folder, folders) };
+  const set = await compileProtos(folder, folders).catch((cause: unknown) => {
+    folders.signal?.throwIfAborted();
+    throw new ServingError(`${out}: the old tree, to which the new one is compared, is broken: ${(cause as Error).message}`, {
+      code: "FAILED_PRECONDITION",
+      hint: "put its files back as they were, or delete the folder",
+      cause,
+    });
+  });
+  return { versions: { tensorflow, serving }, set };
+}
+
+/** As asked for, else as last time; `undefined` for the default ones. */
+function wantedRoots({ oldLock }: Folders, options: SyncOptions): readonly string[] | undefined {
+  return options.roots ?? oldLock?.roots;
 }
 
 /** Findings are told and decide nothing: buf takes a renamed oneof for a break, too. */
@@ -182,17 +198,19 @@ async function breakingFindings(before: CompiledTree | undefined, folders: Folde
  *
  * @returns The number of upstream's files.
  */
-async function finishTree({ scratch, out }: Folders, options: SyncOptions, digest: string): Promise<number> {
+async function finishTree(folders: Folders, options: SyncOptions, digest: string): Promise<number> {
+  const { scratch, out } = folders;
   const tree = join(scratch, "protos");
   const files = await hashProtoTree(tree);
   await copyFiles(out, tree, (path) => !path.endsWith(".proto"));
   const isLocal = options.tensorflow.directory !== undefined || options.serving.directory !== undefined;
-  await writeLock(tree, { ...versionsOf(options), origin: isLocal ? "directory" : "archive", wireDigest: digest, files });
+  const origin = isLocal ? "directory" : "archive";
+  await writeLock(tree, { ...versionsOf(options), origin, roots: wantedRoots(folders, options), wireDigest: digest, files });
   return Object.keys(files).length;
 }
 
-async function checkTypes(project: string, signal: AbortSignal | undefined): Promise<SyncResult["typeCheck"]> {
-  const errors = await typeCheck(project, signal);
+async function checkTypes(project: string, gen: string, signal: AbortSignal | undefined): Promise<SyncResult["typeCheck"]> {
+  const errors = await typeCheck(project, gen, signal);
   if (errors === undefined) return "skipped";
   const [first, ...more] = errors;
   if (first === undefined) return "passed";
@@ -203,7 +221,7 @@ async function checkTypes(project: string, signal: AbortSignal | undefined): Pro
 }
 
 /** Replacing a folder must not take away what nobody can generate again. */
-async function assertReplaceable({ project, out, gen }: Pick<Folders, "project" | "out" | "gen">): Promise<void> {
+async function assertReplaceable({ project, out, gen, oldLock }: Pick<Folders, "project" | "out" | "gen" | "oldLock">): Promise<void> {
   for (const [folder, other] of [
     [out, project],
     [gen, project],
@@ -212,9 +230,8 @@ async function assertReplaceable({ project, out, gen }: Pick<Folders, "project" 
   ] as const) {
     if (isInside(other, folder)) throw new RangeError(`${folder}: expected a folder of its own, got one that has ${other} in it`);
   }
-  const tree = await filesIn(out);
-  const locked = tree.includes(lockFileName) ? (await readLock(out)).files : {};
-  const foreign = tree.find((path) => path.endsWith(".proto") && !Object.hasOwn(locked, path));
+  const locked = oldLock?.files ?? {};
+  const foreign = (await filesIn(out)).find((path) => path.endsWith(".proto") && !Object.hasOwn(locked, path));
   if (foreign !== undefined) {
     throw new RangeError(`${out}: expected no folder, or one whose .proto files are in its ${lockFileName}, got ${foreign}`);
   }

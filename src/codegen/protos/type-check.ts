@@ -1,24 +1,34 @@
 /** TypeScript's opinion of a project. */
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
-import { join } from "node:path";
+import { realpath } from "node:fs/promises";
+import { join, sep } from "node:path";
 import { findTool } from "./tools.js";
 
 /**
  * Type-check the project that has its `tsconfig.json` in a folder.
  *
- * @returns One line for each error; `undefined` if there is no such file, or no TypeScript.
+ * @param wanted - Folder of the files whose types are in question.
+ * @returns One line for each error; `undefined` if there is no such file, no TypeScript, or if nothing of `wanted` was checked, as where the
+ * configuration only names others (`references`).
  */
-export async function typeCheck(project: string, signal?: AbortSignal): Promise<string[] | undefined> {
+export async function typeCheck(project: string, wanted: string, signal?: AbortSignal): Promise<string[] | undefined> {
   const tsc = findTool(project, "typescript", "bin/tsc");
   if (tsc === undefined || !existsSync(join(project, "tsconfig.json"))) return undefined;
-  const args = [tsc, "--noEmit", "--pretty", "false", "-p", project];
-  const output = await new Promise<string>((resolve, reject) => {
+  const args = [tsc, "--noEmit", "--pretty", "false", "--listFiles", "-p", project];
+  const { error, output } = await new Promise<{ error: Error | null; output: string }>((resolve, reject) => {
     execFile(process.execPath, args, { cwd: project, signal, maxBuffer: 64 * 1024 * 1024 }, (error, stdout, stderr) => {
       if (error?.name === "AbortError") reject(signal?.reason);
-      else resolve(error === null ? "" : `${stdout}${stderr}` || error.message);
+      else resolve({ error, output: `${stdout}${stderr}` });
     });
   });
   // Lines that belong to the one before are indented.
-  return output.split("\n").filter((line) => /^\S/.test(line));
+  const lines = output.split("\n").filter((line) => /^\S/.test(line));
+  if (error !== null) {
+    const errors = lines.filter((line) => line.includes("error TS"));
+    return errors.length > 0 ? errors : [lines[0] ?? error.message];
+  }
+  // TypeScript prints forward slashes everywhere, and what links lead to.
+  const folder = `${(await realpath(wanted)).split(sep).join("/")}/`;
+  return lines.some((line) => line.startsWith(folder)) ? [] : undefined;
 }

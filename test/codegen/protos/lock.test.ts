@@ -39,11 +39,19 @@ describe("writeLock and readLock", () => {
     expect(text.indexOf("a.proto")).toBeLessThan(text.indexOf("b/x.proto"));
   });
 
+  it("keep the roots, where there are any", async () => {
+    const roots = ["b", "a.proto"];
+    await writeLock(tree, { ...lock, roots });
+    expect(await readLock(tree)).toEqual({ ...lock, roots });
+  });
+
   it.each([
     { title: "no files", change: { files: undefined }, message: /expected an object with the member "files"/ },
     { title: "an unknown origin", change: { origin: "mail" }, message: /origin: expected .* got "mail"/ },
     { title: "no version", change: { serving: "" }, message: /serving: expected a string/ },
     { title: "a digest that is none", change: { wireDigest: "12" }, message: /wireDigest: expected a sha256 in hex, got "12"/ },
+    { title: "roots that are no list", change: { roots: "b" }, message: /roots: expected a list of paths, got "b"/ },
+    { title: "a root that is no path", change: { roots: ["b", 1] }, message: /roots\[1\]: expected a string, got 1/ },
     { title: "a path outside the tree", change: { files: { "../x.proto": abc } }, message: /expected a relative path of a .proto file/ },
   ])("reject a lock with $title", async ({ change, message }) => {
     await writeFile(join(tree, lockFileName), JSON.stringify({ ...lock, ...change }));

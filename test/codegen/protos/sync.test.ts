@@ -197,6 +197,27 @@ describe("syncProtos", () => {
     expect(await checkProtos({ project: project.folder, ...options })).toEqual([]);
   });
 
+  it("takes the roots of last time, unless others are named", { timeout: timeoutMs }, async () => {
+    const last = Object.keys((await readLock(join(project.folder, "protos"))).files);
+    await syncProtos(archives("2.21.0"));
+    const kept = await readLock(join(project.folder, "protos"));
+    expect(kept).toMatchObject({ tensorflow: "2.21.0", roots });
+    expect(Object.keys(kept.files)).toEqual(last);
+    await syncProtos(few("2.20.0", { roots: [types] }));
+    expect(await readLock(join(project.folder, "protos"))).toMatchObject({ roots: [types], files: { [types]: expect.any(String) } });
+  });
+
+  it("skips the type check where tsconfig.json leaves the new code to other projects", { timeout: timeoutMs }, async () => {
+    await writeTree(
+      project.folder,
+      new Map([
+        ["tsconfig.json", '{ "files": [], "references": [{ "path": "other" }] }'],
+        ["other/tsconfig.json", '{ "compilerOptions": { "composite": true }, "include": ["../gen"] }'],
+      ]),
+    );
+    expect(await syncProtos(few("2.20.0", { typeCheck: true }))).toMatchObject({ applied: true, typeCheck: "skipped" });
+  });
+
   it("takes none of Google's own files, and refuses breaks in any package", { timeout: timeoutMs }, async () => {
     const toco = (number: number) => `syntax = "proto3";\npackage toco;\nmessage Flags { string name = ${number}; }\n`;
     const options = { roots: [...roots, "toco.proto"], allowBreaking: false };
@@ -379,6 +400,19 @@ describe("syncProtos", () => {
       const failure = syncProtos(few("2.21.0", { typeCheck: true }));
       await expect(failure).rejects.toThrow(/^type check with the new code: use\.ts\(1,14\): error TS2322: .*; the old folders are back$/);
       for (const name of ["use.ts", "tsconfig.json"]) await rm(join(project.folder, name));
+      await expectUntouched();
+    });
+
+    it("an old tree that does not compile", { timeout: timeoutMs }, async () => {
+      const path = join(project.folder, "protos", model);
+      const text = await readFile(path, "utf8");
+      await writeFile(path, `${text}broken`);
+      const error = await syncProtos(few("2.21.0")).catch((caught: unknown) => caught);
+      expect(error).toMatchObject({
+        code: "FAILED_PRECONDITION",
+        message: expect.stringMatching(/protos: the old tree, to which the new one is compared, is broken: buf build: .*model\.proto/),
+      });
+      await writeFile(path, text);
       await expectUntouched();
     });
 
