@@ -38,6 +38,20 @@ type ChoosePeers = (size: SizeName, concurrency: number) => readonly PeerName[];
 /** The slices of each library, round by round. */
 type Results = Partial<Record<PeerName, SliceResult[]>>;
 
+/**
+ * How often libraries are measured. Where the system gives a process its memory and when V8 collects its garbage stays for the life of a
+ * process, and makes a tenth or more of the CPU time of a call of 1 MB: so each library has several.
+ */
+interface Rounds {
+  readonly crews: number;
+  readonly roundsPerCrew: number;
+}
+
+const gateRounds: Rounds = { crews: 3, roundsPerCrew: 3 };
+
+/** Many libraries leave time for fewer. */
+const tableRounds: Rounds = { crews: 3, roundsPerCrew: 1 };
+
 /** One call of 19 MB with `float_val` takes seconds. */
 const everyPeer: ChoosePeers = (size) => [
   ...(["identity", "tfserving", "ts-proto", "nice-grpc", "connect-node"] as const),
@@ -56,8 +70,7 @@ const throughputGates: Readonly<Record<SizeName, string>> = { "1KB": "P1", "100K
 export async function benchE2e({ quick, sizes: names = sizeNames }: E2eOptions): Promise<GateValues> {
   const values: Record<string, number> = {};
   for (const size of names) {
-    // Few libraries leave time for more rounds.
-    const measured = quick ? await measure(size, 1000, gatedPeers, 9) : await measure(size, 1000, everyPeer, 5);
+    const measured = quick ? await measure(size, 1000, gatedPeers, gateRounds) : await measure(size, 1000, everyPeer, tableRounds);
     for (const [concurrency, results] of measured) {
       values[`${throughputGates[size]}-c${concurrency}`] = ratioOf("callsPerSecond", results, "identity");
       values[`P4-${size}-c${concurrency}`] = ratioOf("cpu", results, "identity");
@@ -74,38 +87,62 @@ export async function benchE2e({ quick, sizes: names = sizeNames }: E2eOptions):
 
 /** Answers as large as the requests; no gate is held against these. */
 export async function benchAnswers({ sizes: names = sizeNames }: E2eOptions): Promise<GateValues> {
-  for (const size of names) await measure(size, sizes[size].bytes / Float32Array.BYTES_PER_ELEMENT, everyPeer, 5);
+  for (const size of names) await measure(size, sizes[size].bytes / Float32Array.BYTES_PER_ELEMENT, everyPeer, tableRounds);
   return {};
 }
 
 /** Measure and print one size; the results by concurrency. */
-async function measure(size: SizeName, answerFloats: number, choosePeers: ChoosePeers, rounds: number): Promise<Map<number, Results>> {
-  const { bytes, concurrencies, sliceMs }: Size = sizes[size];
+async function measure(
+  size: SizeName,
+  answerFloats: number,
+  choosePeers: ChoosePeers,
+  { crews, roundsPerCrew }: Rounds,
+): Promise<Map<number, Results>> {
+  const { concurrencies }: Size = sizes[size];
   const target = await startTarget({ protocol: "grpc", answer: grpcAnswer([1, answerFloats]) });
-  const clients = new Map<PeerName, BenchClient>();
   const measured = new Map<number, Results>();
   try {
+    for (let crew = 0; crew < crews; crew++) await runCrew(size, choosePeers, target.port, roundsPerCrew, measured);
     for (const concurrency of concurrencies) {
-      const names = choosePeers(size, concurrency);
-      for (const name of names) if (!clients.has(name)) clients.set(name, await startWarm(name, target.port, bytes));
-      const run = (name: PeerName) => () => (clients.get(name) as BenchClient).run({ concurrency, ms: sliceMs });
-      const results: Results = await interleaved(Object.fromEntries(names.map((name) => [name, run(name)])), rounds);
-      measured.set(concurrency, results);
       const targetText = `${target.kind} target with a window of ${targetWindowBytes / 2 ** 20} MiB`;
-      console.log(`\nrequest ${size}, answer ${answerFloats * 4} bytes, concurrency ${concurrency}, ${targetText}, ${rounds} rounds`);
-      printResults(results);
+      const roundsText = `${crews} x ${roundsPerCrew} rounds`;
+      console.log(`\nrequest ${size}, answer ${answerFloats * 4} bytes, concurrency ${concurrency}, ${targetText}, ${roundsText}`);
+      printResults(measured.get(concurrency) ?? {});
     }
   } finally {
-    for (const client of clients.values()) client.close();
     await target.close();
   }
   return measured;
 }
 
+/** Rounds with a fresh process of each library; their results are added to those there are. */
+async function runCrew(
+  size: SizeName,
+  choosePeers: ChoosePeers,
+  port: number,
+  rounds: number,
+  measured: Map<number, Results>,
+): Promise<void> {
+  const { bytes, concurrencies, sliceMs }: Size = sizes[size];
+  const clients = new Map<PeerName, BenchClient>();
+  try {
+    for (const concurrency of concurrencies) {
+      const names = choosePeers(size, concurrency);
+      for (const name of names) if (!clients.has(name)) clients.set(name, await startWarm(name, port, bytes));
+      const run = (name: PeerName) => () => (clients.get(name) as BenchClient).run({ concurrency, ms: sliceMs });
+      const results: Results = await interleaved(Object.fromEntries(names.map((name) => [name, run(name)])), rounds);
+      const before = measured.get(concurrency) ?? {};
+      measured.set(concurrency, Object.fromEntries(names.map((name) => [name, [...(before[name] ?? []), ...(results[name] ?? [])]])));
+    }
+  } finally {
+    for (const client of clients.values()) client.close();
+  }
+}
+
 /** A library's process, warmed up. */
 async function startWarm(name: PeerName, port: number, bytes: number): Promise<BenchClient> {
   const client = await startClient("e2e", [name, port, bytes]);
-  await client.run({ concurrency: 4, ms: 700 });
+  await client.run({ concurrency: 4, ms: 1500 });
   return client;
 }
 
