@@ -2,7 +2,7 @@
  * Our words for the model server's configuration (`ModelServerConfig`, tensorflow_serving/config/model_server_config.proto), a look at its
  * form, and its rules for paths and versions.
  */
-import { assertOptionNames } from "./option-names.js";
+import { assertOptionNames } from "./option-checks.js";
 import { describeNotPlain, isPlainObject } from "./plain-object.js";
 import { describe } from "./tensor/values.js";
 

@@ -2,7 +2,7 @@
 import { formatCall, SignatureError } from "../errors.js";
 import type { ExampleLike } from "../example-values.js";
 import { type ModelSpec, modelSpecFrom, signatureNameOf } from "../model-spec.js";
-import { assertOptionNames } from "../option-names.js";
+import { assertOptionNames } from "../option-checks.js";
 import type { PredictInputs } from "../predict-inputs.js";
 import { quotedNames } from "../tensor/names.js";
 import type {

@@ -2,7 +2,7 @@
 import type { ExampleLike } from "../example-values.js";
 import type { ConcurrencyOptions } from "../middleware/concurrency-limit.js";
 import type { RetryOptions } from "../middleware/retry.js";
-import { assertOptionNames, type OptionNames } from "../option-names.js";
+import { assertCount, assertOptionNames, type OptionNames } from "../option-checks.js";
 import { describe, isBytes } from "../tensor/values.js";
 import type { TlsOptions } from "../transport/tls.js";
 import type { BatchingOptions, CallMetadata, Middleware } from "../transport/transport.js";
@@ -263,7 +263,7 @@ function checkRetry(retry: RetryOptions): void {
     known: { maxRetries: true, attemptTimeoutMs: true, initialBackoffMs: true, maxBackoffMs: true },
   });
   const { maxRetries, attemptTimeoutMs, initialBackoffMs, maxBackoffMs } = retry;
-  if (maxRetries !== undefined) checkCount("retry.maxRetries", maxRetries, 0);
+  if (maxRetries !== undefined) assertCount("retry.maxRetries", maxRetries, 0);
   for (const [name, durationMs] of Object.entries({ attemptTimeoutMs, initialBackoffMs, maxBackoffMs })) {
     if (durationMs !== undefined) checkDuration(`retry.${name}`, durationMs);
   }
@@ -273,8 +273,8 @@ function checkConcurrency(concurrency: ConcurrencyOptions): void {
   checkObject("concurrency", concurrency, "an object");
   assertOptionNames(concurrency, { of: "concurrency", known: { maxInFlight: true, maxQueued: true, queueTimeoutMs: true } });
   const { maxInFlight, maxQueued, queueTimeoutMs } = concurrency;
-  if (maxInFlight !== undefined) checkCount("concurrency.maxInFlight", maxInFlight, 1);
-  if (maxQueued !== undefined) checkCount("concurrency.maxQueued", maxQueued, 0);
+  if (maxInFlight !== undefined) assertCount("concurrency.maxInFlight", maxInFlight, 1);
+  if (maxQueued !== undefined) assertCount("concurrency.maxQueued", maxQueued, 0);
   if (queueTimeoutMs !== undefined) checkDuration("concurrency.queueTimeoutMs", queueTimeoutMs);
 }
 
@@ -288,7 +288,7 @@ export function checkBatching(batching: BatchingOptions): void {
   assertOptionNames(batching, batchingNames);
   const { maxDelayMs, allowedBatchRows, onBatch, maxBatchRows, maxBatchBytes, maxQueuedRows, maxInFlightBatches } = batching;
   for (const [name, count] of Object.entries({ maxBatchRows, maxBatchBytes, maxQueuedRows, maxInFlightBatches })) {
-    if (count !== undefined) checkCount(`batching.${name}`, count, 1);
+    if (count !== undefined) assertCount(`batching.${name}`, count, 1);
   }
   if (maxDelayMs !== undefined && maxDelayMs !== 0) checkDuration("batching.maxDelayMs", maxDelayMs);
   if (onBatch !== undefined && typeof onBatch !== "function")
@@ -313,7 +313,7 @@ function checkAllowedRows(allowed: readonly number[], maxBatchRows: number | und
   if (!Array.isArray(allowed) || allowed.length === 0)
     throw new TypeError(`batching.allowedBatchRows: expected an array of at least one number, got ${describe(allowed)}`);
   allowed.forEach((rows, index) => {
-    checkCount(`batching.allowedBatchRows[${index}]`, rows, 1);
+    assertCount(`batching.allowedBatchRows[${index}]`, rows, 1);
   });
   const largest = Math.max(...allowed);
   if (maxBatchRows !== undefined && maxBatchRows > largest)
@@ -323,11 +323,6 @@ function checkAllowedRows(allowed: readonly number[], maxBatchRows: number | und
 function checkObject(name: string, value: unknown, expected: string): void {
   if (typeof value !== "object" || value === null || Array.isArray(value))
     throw new TypeError(`${name}: expected ${expected}, got ${describe(value)}`);
-}
-
-function checkCount(name: string, count: unknown, min: number): void {
-  if (typeof count !== "number") throw new TypeError(`${name}: expected a number, got ${describe(count)}`);
-  if (!(Number.isInteger(count) && count >= min)) throw new RangeError(`${name}: expected a whole number from ${min} up, got ${count}`);
 }
 
 function checkMetadataValue(key: string, value: unknown): void {

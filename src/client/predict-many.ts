@@ -1,6 +1,7 @@
 /** Predicting many inputs: an iterable in, an async iterable out, and never more than a bound in between. */
 import type { RunBatchingOptions } from "../batching/batch-settings.js";
 import { onAbort } from "../deadline.js";
+import { assertCount } from "../option-checks.js";
 import type { PredictInputs } from "../predict-inputs.js";
 import { describe } from "../tensor/values.js";
 import type { BatchingOptions, PredictResult } from "../transport/transport.js";
@@ -73,9 +74,7 @@ function checkPredictManyOptions(options: PredictManyOptions): void {
     ["batchRows", batchRows, 1],
     ["startIndex", startIndex, 0],
   ] as const) {
-    if (count !== undefined && typeof count !== "number") throw new TypeError(`${name}: expected a number, got ${describe(count)}`);
-    if (count !== undefined && !(Number.isSafeInteger(count) && count >= min))
-      throw new RangeError(`${name}: expected a whole number from ${min} up, got ${count}`);
+    if (count !== undefined) assertCount(name, count, min);
   }
   if (ordered !== undefined && typeof ordered !== "boolean") throw new TypeError(`ordered: expected a boolean, got ${describe(ordered)}`);
   if (onError !== undefined && onError !== "throw" && onError !== "yield")

@@ -2,7 +2,7 @@
 import { sleep } from "../deadline.js";
 import { isServingError, ServingError } from "../errors.js";
 import { assertReloadable, type ModelServerConfig, namedVersions } from "../model-server-config.js";
-import { assertOptionNames } from "../option-names.js";
+import { assertOptionNames } from "../option-checks.js";
 import { describe } from "../tensor/values.js";
 import type { ModelVersionStatus } from "../transport/transport.js";
 import { type ConfigChange, diffModelServerConfigs } from "./diff.js";

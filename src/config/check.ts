@@ -10,7 +10,7 @@ import {
   pickVersions,
   versionOfFolder,
 } from "../model-server-config.js";
-import { assertOptionNames } from "../option-names.js";
+import { assertOptionNames } from "../option-checks.js";
 
 /** Something that is wrong with a configuration. */
 export interface Finding {

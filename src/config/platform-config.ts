@@ -1,6 +1,6 @@
 /** The file of `--platform_config_file`: how models of each platform are loaded, instead of all flags for sessions, batching and warm-up. */
 import type { Message } from "@bufbuild/protobuf";
-import { assertOptionNames } from "../option-names.js";
+import { assertOptionNames } from "../option-checks.js";
 import { describeNotPlain, isPlainObject } from "../plain-object.js";
 import { isBytes } from "../tensor/values.js";
 import { assertCounts, type BatchingParameters, batchingParametersFromJson } from "./batching-parameters.js";

@@ -4,7 +4,7 @@ import { basename, dirname, join } from "node:path";
 import { FingerprintDef } from "../../gen/tensorflow/core/protobuf/fingerprint.js";
 import { isServingError, ServingError } from "../errors.js";
 import { bigintFromLong, mapRecord, signatureFromProto } from "../messages.js";
-import { assertOptionNames } from "../option-names.js";
+import { assertOptionNames } from "../option-checks.js";
 import type { Signature } from "../signature.js";
 import { expansionBudget } from "../tensor/codec.js";
 import type { DType, UnsupportedDType } from "../tensor/dtype.js";

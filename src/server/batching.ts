@@ -6,7 +6,7 @@
 import { availableParallelism } from "node:os";
 import type { BatchingParameters } from "../config/batching-parameters.js";
 import { mapRecord } from "../messages.js";
-import { assertOptionNames, type OptionNames } from "../option-names.js";
+import { assertCount, assertOptionNames, type OptionNames } from "../option-checks.js";
 import { describeNotPlain, isPlainObject } from "../plain-object.js";
 import { type Signature, tensorNameOf } from "../signature.js";
 import { copyRows, joinRows } from "../tensor/rows.js";
@@ -173,18 +173,14 @@ function assertParameters(parameters: BatchingParameters): void {
   const given: unknown = parameters;
   if (!isPlainObject(given)) throw new TypeError(`batching: expected parameters, got ${describeNotPlain(given)}`);
   assertOptionNames(parameters, { known: parameterNames, of: "batching" });
-  for (const [name, least] of Object.entries(leastCounts)) assertCount(name, parameters[name as keyof typeof leastCounts] ?? least, least);
+  for (const [name, least] of Object.entries(leastCounts))
+    assertCount(`batching.${name}`, parameters[name as keyof typeof leastCounts] ?? least, least);
   const { allowedBatchSizes = [], maxBatchSize = parameterDefaults.maxBatchSize, maxExecutionBatchSize = maxBatchSize } = parameters;
   if (!Array.isArray(allowedBatchSizes)) throw new TypeError("batching.allowedBatchSizes: expected a list of numbers");
-  for (const size of allowedBatchSizes) assertCount("allowedBatchSizes", size, 1);
+  for (const size of allowedBatchSizes) assertCount("batching.allowedBatchSizes", size, 1);
   if (maxExecutionBatchSize > maxBatchSize) {
     throw new RangeError(`batching.maxExecutionBatchSize: expected at most maxBatchSize, ${maxBatchSize}, got ${maxExecutionBatchSize}`);
   }
-}
-
-function assertCount(name: string, count: unknown, least: number): void {
-  if (Number.isSafeInteger(count) && (count as number) >= least) return;
-  throw new RangeError(`batching.${name}: expected a whole number from ${least} up, got ${String(count)}`);
 }
 
 /** Rows that all inputs have. @throws ServingError INVALID_ARGUMENT if they differ, or an input has none because it is a scalar. */

@@ -1,7 +1,7 @@
 /** Faults that tests put into the embedded server: which calls they strike and what they do to them. */
 import { maxTimerMs } from "../deadline.js";
 import { type StatusCode, statusCodes } from "../errors.js";
-import { assertOptionNames, type OptionNames } from "../option-names.js";
+import { assertOptionNames, type OptionNames } from "../option-checks.js";
 import { describeNotPlain, isPlainObject } from "../plain-object.js";
 import { describe } from "../tensor/values.js";
 import type { ServerMethod, ServerRequest } from "./request-log.js";

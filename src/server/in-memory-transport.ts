@@ -6,7 +6,7 @@ import { decodeExample, type Example, encodeExample } from "../example-codec.js"
 import { inferenceMethodNames } from "../inference-messages.js";
 import type { ModelServerConfig } from "../model-server-config.js";
 import type { ModelSpec } from "../model-spec.js";
-import { assertOptionNames } from "../option-names.js";
+import { assertOptionNames } from "../option-checks.js";
 import type {
   CallMetadata,
   InferenceTask,

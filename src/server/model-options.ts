@@ -1,6 +1,7 @@
 /** The options that say which models a server has, and how it treats them. */
 import type { BatchingParameters } from "../config/batching-parameters.js";
 import { maxTimerMs } from "../deadline.js";
+import { assertCount } from "../option-checks.js";
 import type { ModelVersionState } from "../transport/transport.js";
 import type { BatchingEvent } from "./batching.js";
 import { type Clock, systemClock } from "./clock.js";
@@ -133,13 +134,12 @@ export function modelSettings(options: ModelManagerOptions): ModelSettings {
   if (options.modelConfigFile !== undefined && (typeof options.modelConfigFile !== "string" || options.modelConfigFile === "")) {
     throw new TypeError(`modelConfigFile: expected a path, got ${JSON.stringify(options.modelConfigFile)}`);
   }
-  for (const name of ["modelConfigFilePollMs", "fileSystemPollMs", "loadRetryIntervalMs"] as const)
-    assertCount(name, settings[name], maxTimerMs);
-  assertCount("maxLoadRetries", settings.maxLoadRetries, Number.MAX_SAFE_INTEGER);
+  for (const name of ["modelConfigFilePollMs", "fileSystemPollMs", "loadRetryIntervalMs"] as const) assertMs(name, settings[name]);
+  assertCount("maxLoadRetries", settings.maxLoadRetries, 0);
   return settings;
 }
 
-function assertCount(name: string, value: unknown, max: number): void {
-  if (typeof value === "number" && value >= 0 && value <= max && (name.endsWith("Ms") || Number.isInteger(value))) return;
-  throw new RangeError(`${name}: expected a ${name.endsWith("Ms") ? "" : "whole "}number from 0 to ${max}, got ${String(value)}`);
+function assertMs(name: string, value: unknown): void {
+  if (typeof value === "number" && value >= 0 && value <= maxTimerMs) return;
+  throw new RangeError(`${name}: expected a number from 0 to ${maxTimerMs}, got ${String(value)}`);
 }

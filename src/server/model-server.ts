@@ -2,7 +2,7 @@
 
 import { isIPv6 } from "node:net";
 import { maxTimerMs } from "../deadline.js";
-import { assertOptionNames, type OptionNames } from "../option-names.js";
+import { assertCount, assertOptionNames, type OptionNames } from "../option-checks.js";
 import { CallGate } from "./call-gate.js";
 import type { Faults } from "./faults.js";
 import { type FrontOptions, frontSettings } from "./front-options.js";
@@ -119,9 +119,7 @@ export async function startModelServer(options: ModelServerOptions = {}): Promis
   checkPort("grpcPort", grpcPort);
   checkPort("restPort", restPort);
   if (typeof host !== "string" || host === "") throw new TypeError(`host: expected an address such as "127.0.0.1", got ${String(host)}`);
-  if (maxGrpcThreads !== undefined && !(Number.isSafeInteger(maxGrpcThreads) && maxGrpcThreads >= 2)) {
-    throw new RangeError(`maxGrpcThreads: expected a whole number from 2 up, got ${String(maxGrpcThreads)}`);
-  }
+  if (maxGrpcThreads !== undefined) assertCount("maxGrpcThreads", maxGrpcThreads, 2);
 
   const gate = new CallGate(maxGrpcThreads);
   const fronts = new Fronts({ manager, gate, metrics, settings }, { host, grpcPort, restPort });

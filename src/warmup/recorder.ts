@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate as afterWaitingCalls } from "node:timers/promises";
-import { assertOptionNames } from "../option-names.js";
+import { assertCount, assertOptionNames } from "../option-checks.js";
 import { describeNotPlain, isPlainObject } from "../plain-object.js";
 import { describe } from "../tensor/values.js";
 import type { Transport } from "../transport/transport.js";
@@ -252,10 +252,8 @@ function settingsFrom(options: RecorderOptions) {
   if (typeof dir !== "string" || dir === "") throw new TypeError(`dir: expected a path, got ${describe(dir)}`);
   if (typeof sampleRate !== "number") throw new TypeError(`sampleRate: expected a number from 0 to 1, got ${describe(sampleRate)}`);
   if (!(sampleRate >= 0 && sampleRate <= 1)) throw new RangeError(`sampleRate: expected a number from 0 to 1, got ${describe(sampleRate)}`);
-  for (const [name, count] of Object.entries({ maxRecords, maxBytes })) {
-    if (!(Number.isSafeInteger(count) && count >= 1))
-      throw new RangeError(`${name}: expected a whole number from 1 up, got ${describe(count)}`);
-  }
+  assertCount("maxRecords", maxRecords, 1);
+  assertCount("maxBytes", maxBytes, 1);
   if (redact !== undefined && typeof redact !== "function") throw new TypeError(`redact: expected a function, got ${describe(redact)}`);
   return { dir, sampleRate, maxRecords, maxBytes, redact };
 }

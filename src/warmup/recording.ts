@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { ServingError } from "../errors.js";
 import type { Example } from "../example-codec.js";
 import { type ModelSpec, signatureNameOf } from "../model-spec.js";
-import { assertOptionNames } from "../option-names.js";
+import { assertCount, assertOptionNames } from "../option-checks.js";
 import { readSignatures } from "../saved-model/read-saved-model.js";
 import { describe } from "../tensor/values.js";
 import type { ClassifyResult, MultiInferenceResult, PredictResult, RegressResult, TensorMap } from "../transport/transport.js";
@@ -68,8 +68,7 @@ export const warmupRecordsDefaults = Object.freeze({ maxRecords: 1000 } as const
 export async function warmupRecordsFrom(path: string, options: WarmupRecordsOptions = {}): Promise<CallRecord[]> {
   assertOptionNames(options, { known: { model: true, maxRecords: true, versionDir: true, signatures: true, onLeftOut: true } });
   const { model, maxRecords = warmupRecordsDefaults.maxRecords, versionDir, onLeftOut } = options;
-  if (!(Number.isSafeInteger(maxRecords) && maxRecords >= 1))
-    throw new RangeError(`maxRecords: expected a whole number from 1 up, got ${describe(maxRecords)}`);
+  assertCount("maxRecords", maxRecords, 1);
   if (onLeftOut !== undefined && typeof onLeftOut !== "function")
     throw new TypeError(`onLeftOut: expected a function, got ${describe(onLeftOut)}`);
   const signatures = options.signatures ?? (versionDir === undefined ? undefined : await readSignatures(versionDir));

@@ -11,7 +11,7 @@ import { open } from "node:fs/promises";
 import type { Writable } from "node:stream";
 import { finished } from "node:stream/promises";
 import { FormatError, isServingError } from "../errors.js";
-import { assertOptionNames } from "../option-names.js";
+import { assertCount, assertOptionNames } from "../option-checks.js";
 import { describe, isBytes } from "../tensor/values.js";
 import { maskedCrc32c } from "./crc32c.js";
 
@@ -205,8 +205,7 @@ export function readTFRecords(source: string | AsyncIterable<Uint8Array>, option
   const { onCorrupt = readTFRecordsDefaults.onCorrupt, maxRecordBytes = readTFRecordsDefaults.maxRecordBytes } = options;
   if (onCorrupt !== "throw" && onCorrupt !== "stop")
     throw new TypeError(`onCorrupt: expected "throw" or "stop", got ${describe(onCorrupt)}`);
-  if (!(Number.isSafeInteger(maxRecordBytes) && maxRecordBytes >= 0))
-    throw new RangeError(`maxRecordBytes: expected a whole number from 0 up, got ${describe(maxRecordBytes)}`);
+  assertCount("maxRecordBytes", maxRecordBytes, 0);
   return records(source, new Unread(typeof source === "string" ? source : "TFRecords", maxRecordBytes), onCorrupt);
 }
 

@@ -2,7 +2,7 @@
 import { stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { isServingError, ServingError } from "../errors.js";
-import { assertOptionNames } from "../option-names.js";
+import { assertOptionNames } from "../option-checks.js";
 import { isUnreadModel, readSignatures } from "../saved-model/read-saved-model.js";
 import { decodePredictionLog } from "./prediction-log.js";
 import { type RecordProblem, recordProblems, type Severity, type Signatures } from "./record-problems.js";

@@ -5,7 +5,7 @@ import { basename, dirname, join } from "node:path";
 import { FormatError, formatCall, isServingError, ServingError, SignatureError } from "../errors.js";
 import { examplesFrom } from "../inference-inputs.js";
 import type { ModelSpec } from "../model-spec.js";
-import { assertOptionNames } from "../option-names.js";
+import { assertOptionNames } from "../option-checks.js";
 import { inputsFor, inputsWithoutSignature, isNamed, type PredictInputs } from "../predict-inputs.js";
 import { naming } from "../saved-model/files.js";
 import { isUnreadModel, readSignatures } from "../saved-model/read-saved-model.js";

@@ -3,7 +3,7 @@ import type { Example } from "../example-codec.js";
 import type { ExampleLike } from "../example-values.js";
 import { type InferenceTaskLike, inferenceTasksFrom } from "../inference-inputs.js";
 import { type ModelLike, type ModelSpec, modelSpecFrom } from "../model-spec.js";
-import { assertOptionNames } from "../option-names.js";
+import { assertOptionNames } from "../option-checks.js";
 import { type PredictInputs, tensorsOnly } from "../predict-inputs.js";
 import { describe, isBytes } from "../tensor/values.js";
 import type { ClassifyResult, MultiInferenceResult, PredictResult, RegressResult, TensorMap } from "../transport/transport.js";

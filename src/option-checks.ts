@@ -1,4 +1,5 @@
-/** Names of options: one that would be ignored is refused, for a typo must not pass as a setting. */
+/** Checks of options that many functions share. An option that would be ignored is refused, for a typo must not pass as a setting. */
+import { describe } from "./tensor/values.js";
 
 /** Which options there are. */
 export interface OptionNames<Options> {
@@ -23,4 +24,15 @@ export function assertOptionNames<Options extends object>(options: Options, { kn
       `${of === undefined ? name : `${of}.${name}`}: unknown option, expected one of ${Object.keys(known).sort().join(", ")}`,
     );
   }
+}
+
+/**
+ * Check that an option is a whole number, and no less than it may be.
+ *
+ * @throws TypeError if it is no number, RangeError if it is another one.
+ */
+export function assertCount(name: string, count: unknown, least: number): void {
+  if (typeof count !== "number") throw new TypeError(`${name}: expected a number, got ${describe(count)}`);
+  if (Number.isSafeInteger(count) && count >= least) return;
+  throw new RangeError(`${name}: expected a whole number from ${least} up, got ${count}`);
 }
