@@ -18,9 +18,12 @@ async function runScript(script: string, args: readonly (string | number)[] = []
   return elapsedMs;
 }
 
-/** One predict with the built package against the same call with the bare transport library, each in a fresh process. */
+/**
+ * One predict with the built package against the same call with the bare transport library, and the embedded server against an empty
+ * process; each in a fresh process.
+ */
 export async function benchCold({ quick }: BenchOptions): Promise<GateValues> {
-  console.log("cold: fresh processes with one call of 4 floats each; baselines bare grpc-js and a bare undici Pool");
+  console.log("cold: fresh processes with one call of 4 floats each; baselines bare grpc-js and a bare undici Pool; and the server");
   const shape = [1, 4];
   const grpc = await startTarget({ protocol: "grpc", answer: grpcAnswer(shape) });
   const http = await startTarget({ protocol: "http", answer: restAnswerWithMetadata(shape) });
@@ -30,6 +33,7 @@ export async function benchCold({ quick }: BenchOptions): Promise<GateValues> {
     bareGrpc: () => runScript("peers/cold/grpc-js.mjs", [grpc.port]),
     rest: () => runScript("cold-predict.mjs", [`http://127.0.0.1:${http.port}`]),
     barePool: () => runScript("peers/cold/undici-pool.mjs", [http.port]),
+    server: () => runScript("cold-server.mjs"),
     poolWithLookUp: () => runScript("peers/cold/undici-pool.mjs", [http.port, "look-up"]),
   };
   try {
@@ -47,7 +51,8 @@ export async function benchCold({ quick }: BenchOptions): Promise<GateValues> {
     // Our process makes two requests, the first for the signature; the bare one only sends the second.
     const restRatio = line("REST predict with its look-up, bare undici Pool without", times.rest, times.barePool);
     line("REST predict with its look-up, bare undici Pool with", times.rest, times.poolWithLookUp);
-    return { S1: grpcRatio, S3: restRatio };
+    const serverRatio = line("embedded server with three models, from start to end, an empty process", times.server, times.floor);
+    return { S1: grpcRatio, S3: restRatio, S5: serverRatio };
   } finally {
     await grpc.close();
     await http.close();

@@ -57,6 +57,7 @@ const gates: readonly Gate<Measurement>[] = [
   atLeast("window", "W1-c8", 40, 120),
   atMost("cold", "S1", 1.08, 1),
   atMost("cold", "S3", 1.05),
+  atMost("cold", "S5", 3.5),
   atMost("rest", "J1", 0.8, 0.66),
   atMost("rest", "J3-time", 0.28),
   atMost("rest", "J3-bytes", 0.62),
