@@ -9,4 +9,6 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 });
 void run(process.argv.slice(2), process).then((exitCode) => {
   process.exitCode = exitCode;
+  // Once all is written: what a model left running must not keep a server that has ended.
+  process.stdout.write("", () => process.stderr.write("", () => process.exit()));
 });

@@ -13,6 +13,8 @@ export interface CommandErrorOptions {
   readonly exitCode: (typeof exitCodes)[keyof typeof exitCodes];
   /** What the caller can do about it, in one line. */
   readonly hint?: string;
+  /** The error underneath, for those who debug. */
+  readonly cause?: unknown;
 }
 
 /** A failure that a command finds itself; all others say by their class what they are. */
@@ -21,22 +23,29 @@ export class CommandError extends Error {
   readonly exitCode: number;
   declare readonly hint?: string;
 
-  constructor(message: string, { exitCode, hint }: CommandErrorOptions) {
-    super(message);
+  constructor(message: string, { exitCode, hint, cause }: CommandErrorOptions) {
+    super(message, cause === undefined ? undefined : { cause });
     this.exitCode = exitCode;
     if (hint !== undefined) this.hint = hint;
   }
 }
 
+/** How {@link reportError} tells of an error. */
+interface ReportOptions {
+  /** Show the whole error, with stack and causes. */
+  readonly debug: boolean;
+  /** Exit code where the command line is wrong. @defaultValue exitCodes.wrongInput */
+  readonly wrongUsage?: number | undefined;
+}
+
 /**
  * Tell a person why a command failed: one line, and a hint where there is one.
  *
- * @param debug - Show the whole error instead, with stack and causes.
  * @returns The exit code.
  */
-export function reportError(error: unknown, { stderr }: Io, debug: boolean): number {
+export function reportError(error: unknown, { stderr }: Io, { debug, wrongUsage = exitCodes.wrongInput }: ReportOptions): number {
   // What commander found wrong it has told already; its code for help and version is 0.
-  if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.wrongInput;
+  if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : wrongUsage;
   stderr.write(printable(debug ? `${inspect(error)}\n` : `error: ${messageOf(error)}\n${hintOf(error)}`));
   return exitCodeOf(error);
 }

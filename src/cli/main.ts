@@ -10,6 +10,8 @@ interface CommandEntry {
   readonly description: string;
   /** The module of the command, which makes it with all its options. */
   readonly load: () => Promise<{ command(io: Io): Command }>;
+  /** Exit code where its options are wrong. @defaultValue exitCodes.wrongInput */
+  readonly wrongUsage?: number;
 }
 
 const commands: readonly CommandEntry[] = [
@@ -22,6 +24,7 @@ const commands: readonly CommandEntry[] = [
     name: "serve",
     description: "serve models over gRPC and REST as TensorFlow Serving does, with JavaScript in place of graphs",
     load: () => import("./commands/serve.js"),
+    wrongUsage: exitCodes.notStarted,
   },
   {
     name: "types",
@@ -43,7 +46,8 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     await program.parseAsync(args, { from: "user" });
     return exitCodes.ok;
   } catch (error) {
-    return reportError(error, io, args.includes("--debug"));
+    const called = commands.find(({ name }) => name === args.find((arg) => !arg.startsWith("-")));
+    return reportError(error, io, { debug: args.includes("--debug"), wrongUsage: called?.wrongUsage });
   }
 }
 

@@ -5,6 +5,7 @@ import { pathToFileURL } from "node:url";
 import { Option } from "commander";
 import { type BatchingParameters, parseBatchingParameters } from "../config/batching-parameters.js";
 import { parseMonitoringConfig } from "../config/monitoring-config.js";
+import { maxTimerMs } from "../deadline.js";
 import { messageInFile } from "../server/config-file.js";
 import type { LoadServable } from "../server/load-version.js";
 import type { ModelMap } from "../server/model-map.js";
@@ -42,16 +43,16 @@ export interface ServerFlags {
 export function serverFlags(): Option[] {
   return [
     text("host", "127.0.0.1", "address that both ports listen on; there is no authentication"),
-    integer("port", 8500, "port of gRPC; 0 takes a free one"),
-    integer("rest_api_port", 8501, "port of REST; 0 takes a free one"),
+    integer("port", 8500, "port of gRPC; 0 takes a free one", ports),
+    integer("rest_api_port", 8501, "port of REST; 0 takes a free one", ports),
     text("servable", "", "JavaScript module that serves the models"),
     text("model_name", "default", "name of the model in --model_base_path"),
     text("model_base_path", "", "folder of one model, whose numbered folders are its versions; absolute"),
     text("model_config_file", "", "list of models, in place of --model_name and --model_base_path"),
     integer("model_config_file_poll_wait_seconds", 0, "how often that file is read and applied again; 0: once"),
-    integer("file_system_poll_wait_seconds", 1, "how often folders are looked at; 0: at the start"),
+    integer("file_system_poll_wait_seconds", 1, "how often folders are looked at; 0: at the start", { least: 0 }),
     boolean("allow_version_labels_for_unavailable_models", false, "let new labels name versions that are not available yet"),
-    integer("max_num_load_retries", 5, "further attempts to load a version"),
+    integer("max_num_load_retries", 5, "further attempts to load a version", { least: 0 }),
     integer("load_retry_interval_micros", 60_000_000, "time between these attempts"),
     boolean("enable_model_warmup", true, "run the warm-up requests in a version's folder"),
     boolean("enable_batching", false, "run requests together"),
@@ -59,7 +60,7 @@ export function serverFlags(): Option[] {
     text("monitoring_config_file", "", "where metrics for Prometheus are shown"),
     integer("rest_api_timeout_in_ms", 30_000, "how long a run for REST may take"),
     boolean("rest_api_enable_cors_support", false, "let web pages of any origin read answers"),
-    integer("grpc_max_threads", 4 * availableParallelism(), "one call less runs at a time over gRPC"),
+    integer("grpc_max_threads", 4 * availableParallelism(), "one call less runs at a time over gRPC", { least: 2 }),
     boolean("enable_grpc_healthcheck_service", false, "serve grpc.health.v1.Health"),
     boolean("enable_signature_method_name_check", false, "signatures answer only calls of their own kind"),
     boolean("enable_serialization_as_tensor_content", false, "answer Predict over gRPC in tensor_content"),
@@ -70,10 +71,20 @@ function text(name: keyof ServerFlags, value: string, description: string): Opti
   return new Option(`--${name} <text>`, description).default(value, value === "" ? "none" : undefined);
 }
 
-function integer(name: keyof ServerFlags, value: number, description: string): Option {
+/** Which values a flag may have. */
+interface IntegerRange {
+  readonly least?: number;
+  readonly most?: number;
+}
+
+const ports: IntegerRange = { least: 0, most: 65_535 };
+
+function integer(name: keyof ServerFlags, value: number, description: string, { least, most }: IntegerRange = {}): Option {
+  const bounds = [least === undefined ? "" : ` from ${least}`, most === undefined ? "" : ` to ${most}`].join("");
   const parse = (given: string) => {
     const number = /^-?\d+$/.test(given) ? Number(given) : Number.NaN;
-    if (!Number.isSafeInteger(number)) throw wrongValue(name, "a whole number", given);
+    const isInRange = number >= (least ?? Number.MIN_SAFE_INTEGER) && number <= (most ?? Number.MAX_SAFE_INTEGER);
+    if (!isInRange) throw wrongValue(name, `a whole number${bounds}`, given);
     return number;
   };
   return new Option(`--${name} <number>`, description).default(value).argParser(parse);
@@ -95,6 +106,11 @@ function boolean(name: keyof ServerFlags, value: boolean, description: string): 
   return new Option(`--${name} [boolean]`, description).default(value).argParser(parse);
 }
 
+/** A time that timers here can take, at most 24 days; the real server takes a negative one for none. */
+function timeOrNone(ms: number): number {
+  return Math.min(Math.max(0, ms), maxTimerMs);
+}
+
 function wrongValue(name: string, expected: string, given: string): CommandError {
   return new CommandError(`--${name}: expected ${expected}, got ${JSON.stringify(given)}`, { exitCode: exitCodes.notStarted });
 }
@@ -112,15 +128,15 @@ export async function serverOptionsFrom(flags: ServerFlags): Promise<ModelServer
     host: flags.host,
     grpcPort: flags.port,
     restPort: flags.rest_api_port,
-    modelConfigFilePollMs: flags.model_config_file_poll_wait_seconds * 1000,
-    fileSystemPollMs: flags.file_system_poll_wait_seconds * 1000,
+    // Without such a file there is nothing to read again.
+    modelConfigFilePollMs: flags.model_config_file === "" ? 0 : timeOrNone(flags.model_config_file_poll_wait_seconds * 1000),
+    fileSystemPollMs: timeOrNone(flags.file_system_poll_wait_seconds * 1000),
     allowVersionLabelsForUnavailableModels: flags.allow_version_labels_for_unavailable_models,
-    // The real server takes a negative interval for none.
-    loadRetryIntervalMs: Math.max(0, flags.load_retry_interval_micros / 1000),
+    loadRetryIntervalMs: timeOrNone(flags.load_retry_interval_micros / 1000),
     enableModelWarmup: flags.enable_model_warmup,
     batching: await batchingFrom(flags),
     monitoring: monitoringFile === "" ? undefined : await messageInFile(monitoringFile, parseMonitoringConfig),
-    restTimeoutMs: flags.rest_api_timeout_in_ms,
+    restTimeoutMs: timeOrNone(flags.rest_api_timeout_in_ms),
     enableRestCors: flags.rest_api_enable_cors_support,
     maxGrpcThreads: flags.grpc_max_threads,
     enableHealthService: flags.enable_grpc_healthcheck_service,

@@ -83,7 +83,7 @@ describe("reportError", () => {
         stderr += text;
       },
     };
-    return { exitCode: reportError(error, { stdout: stream, stderr: stream }, debug), stderr };
+    return { exitCode: reportError(error, { stdout: stream, stderr: stream }, { debug }), stderr };
   }
 
   it.each<[unknown, number]>([

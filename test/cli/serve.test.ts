@@ -30,6 +30,7 @@ beforeAll(async () => {
     "models.mjs": `export default { one: { 3: ${servable} } };`,
     "broken.mjs": 'export default (versionDir, { name, version }) => { throw new Error(["no", name, version].join(" ")); };',
     "nothing.mjs": "export const models = {};",
+    "busy.mjs": `setInterval(() => {}, 60_000); export default { one: { 3: ${servable} } };`,
     "half-plus-two.mjs": example.replace("tfserving/server", new URL("../../src/server/index.ts", import.meta.url).href),
     "batching.config": "max_batch_size { value: 4 }",
     "monitoring.config": 'prometheus_config { enable: true path: "/numbers" }',
@@ -82,6 +83,18 @@ describe("tfserving serve", () => {
         expect(outputs.y?.toNested()).toEqual([2.5, 3, 4.5]);
         await client.close();
       }
+      child.kill("SIGTERM");
+      expect(await once(child, "exit")).toEqual([0, null]);
+    } finally {
+      child.kill("SIGKILL");
+    }
+  });
+
+  it("ends, though its models would go on", async () => {
+    const args = ["--import", "tsx", "src/cli/bin.ts", "serve", "--servable", path("busy.mjs"), ...freePorts];
+    const child = spawn(process.execPath, args, { cwd: root, stdio: ["ignore", "pipe", "ignore"] });
+    try {
+      await once(child.stdout, "data");
       child.kill("SIGTERM");
       expect(await once(child, "exit")).toEqual([0, null]);
     } finally {
@@ -172,6 +185,11 @@ describe("serverOptionsFrom", () => {
     [["--file_system_poll_wait_seconds=0"], { fileSystemPollMs: 0 }],
     [["--load_retry_interval_micros", "2500"], { loadRetryIntervalMs: 2.5 }],
     [["--load_retry_interval_micros", "-1"], { loadRetryIntervalMs: 0 }],
+    [["--load_retry_interval_micros=9000000000000"], { loadRetryIntervalMs: 2 ** 31 - 1 }],
+    [["--file_system_poll_wait_seconds=31536000"], { fileSystemPollMs: 2 ** 31 - 1 }],
+    [["--model_config_file=f", "--model_config_file_poll_wait_seconds=-1"], { modelConfigFilePollMs: 0 }],
+    [["--model_config_file_poll_wait_seconds=3"], { modelConfigFilePollMs: 0 }],
+    [["--rest_api_timeout_in_ms=-1"], { restTimeoutMs: 0 }],
     [["--enable_model_warmup=false"], { enableModelWarmup: false }],
     [["--enable_model_warmup", "0"], { enableModelWarmup: false }],
     [["--allow_version_labels_for_unavailable_models"], { allowVersionLabelsForUnavailableModels: true }],
@@ -260,8 +278,19 @@ describe("rejects", () => {
     ],
     ["a module without default export", () => ["--servable", path("nothing.mjs")], "nothing.mjs: expected a function loadServable or"],
     ["a missing module", () => ["--servable", path("missing.mjs")], "missing.mjs"],
-    ["a port that is none", () => ["--port=70000", ...base()], "error: grpcPort: expected a port from 0 to 65535, got 70000\n"],
-    ["a number that is none", () => ["--port=x", ...base()], 'error: --port: expected a whole number, got "x"\n'],
+    ["a port that is none", () => ["--port=70000", ...base()], 'error: --port: expected a whole number from 0 to 65535, got "70000"\n'],
+    [
+      "a time before now",
+      () => ["--file_system_poll_wait_seconds=-1", ...base()],
+      "error: --file_system_poll_wait_seconds: expected a whole",
+    ],
+    [
+      "threads that run no call",
+      () => ["--grpc_max_threads=1", ...base()],
+      "error: --grpc_max_threads: expected a whole number from 2, got",
+    ],
+    ["a flag without its value", () => ["--model_base_path"], "error: option '--model_base_path <text>' argument missing\n"],
+    ["a number that is none", () => ["--port=x", ...base()], 'error: --port: expected a whole number from 0 to 65535, got "x"\n'],
     ["a boolean that is none", () => ["--enable_batching=yes"], 'error: --enable_batching: expected true or false, got "yes"\n'],
   ])("%s", async (_title, args, message) => {
     const { exitCode, stdout, stderr } = await tfserving("serve", ...freePorts, ...args());

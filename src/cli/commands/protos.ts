@@ -132,14 +132,19 @@ async function untilInterrupted<T>(work: (signal: AbortSignal) => Promise<T>): P
   try {
     return await work(interrupted.signal);
   } catch (error) {
-    if (!isServingError(error)) throw error;
-    const { message, hint, code } = error;
-    const exitCode = code === "UNAVAILABLE" ? exitCodes.unreachable : exitCodes.refused;
-    throw new CommandError(message, { exitCode, ...(hint === undefined ? {} : { hint }) });
+    throw commandErrorOf(error);
   } finally {
     for (const name of endSignals) process.off(name, abort);
     process.stderr.off("error", ignoreError);
   }
+}
+
+/** Wrong options are told as `RangeError`s. All else, also what the file system says, is a failure of what was wanted. */
+function commandErrorOf(error: unknown): unknown {
+  if (!(error instanceof Error) || error instanceof RangeError || error instanceof CommandError) return error;
+  if (!isServingError(error)) return new CommandError(error.message, { exitCode: exitCodes.refused, cause: error });
+  const exitCode = error.code === "UNAVAILABLE" ? exitCodes.unreachable : exitCodes.refused;
+  return new CommandError(error.message, { exitCode, ...(error.hint === undefined ? {} : { hint: error.hint }), cause: error });
 }
 
 /** Of a pipe or terminal that is closed: nobody reads of the progress, which is no reason to stop half-way. */

@@ -22,7 +22,7 @@ interface TypesOptions {
   readonly out?: string;
   readonly check?: true;
   readonly json?: true;
-  readonly timeoutMs: number;
+  readonly timeoutMs?: number;
 }
 
 /** The command, with all its options. */
@@ -38,7 +38,7 @@ export function command(io: Io): Command {
     .option("--out <file>", "write this file, or write it again, instead of standard output")
     .option("--check", "write nothing, and tell how the models differ from the definitions in --out")
     .option("--json", "print what was found as JSON")
-    .option("--timeout-ms <number>", "time that the server has", parseTimeoutMs, clientDefaults.timeoutMs)
+    .option("--timeout-ms <number>", `time that the server has (default: ${clientDefaults.timeoutMs})`, parseTimeoutMs)
     .addHelpText("after", helpEnd)
     .action((folders: string[], options: TypesOptions) => types(folders, options, io));
 }
@@ -63,7 +63,7 @@ async function types(folders: readonly string[], options: TypesOptions, io: Io):
 }
 
 function checkUse(folders: readonly string[], options: TypesOptions): void {
-  const { target, model = [], version, versionLabel, name, out, check } = options;
+  const { target, model = [], version, versionLabel, name, out, check, timeoutMs } = options;
   const isServer = target !== undefined;
   const count = isServer ? model.length : folders.length;
   const isVersion = version !== undefined || versionLabel !== undefined;
@@ -72,6 +72,7 @@ function checkUse(folders: readonly string[], options: TypesOptions): void {
     [isServer && folders.length > 0, "expected either folders of SavedModels or --target, got both"],
     [isServer && count === 0, "expected --model beside --target"],
     [!isServer && isVersion, "expected --target beside --version and --version-label; of a SavedModel give the version's folder"],
+    [!isServer && timeoutMs !== undefined, "expected --target beside --timeout-ms: a SavedModel is read from disk"],
     [!isServer && model.length > 0 && (count !== 1 || model.length !== 1), "expected one folder and one --model, got more"],
     [isVersion && count !== 1, `expected one --model beside --version and --version-label, got ${count}`],
     [name !== undefined && count !== 1, `expected one model beside --name, got ${count}`],
@@ -84,7 +85,7 @@ function checkUse(folders: readonly string[], options: TypesOptions): void {
 }
 
 async function findModels(folders: readonly string[], options: TypesOptions): Promise<FoundModel[]> {
-  const { target, model = [], version, versionLabel, timeoutMs } = options;
+  const { target, model = [], version, versionLabel, timeoutMs = clientDefaults.timeoutMs } = options;
   if (target !== undefined) {
     const choice = version === undefined ? { versionLabel } : { version };
     return modelsOfServer(
