@@ -12,7 +12,7 @@ import { FormatError } from "../errors.js";
  * too, or each quote in it would be searched for another end.
  */
 const tokenPattern =
-  /(?:\s|\/\/[^\n]*|\/\*[\s\S]*?(?:\*\/|$))*("(?:[^"\\\n]|\\[\s\S])*"?|'(?:[^'\\\n]|\\[\s\S])*'?|`(?:[^`\\]|\\[\s\S])*`?|-?(?:\d[\d.]*(?:e[+-]?\d+)?n?|Infinity|NaN)|[\p{ID_Start}$_][\p{ID_Continue}$]*|=>|\S)?/uy;
+  /(?:\s|\/\/[^\n]*|\/\*[\s\S]*?(?:\*\/|$))*("(?:[^"\\\n]|\\[\s\S])*"?|'(?:[^'\\\n]|\\[\s\S])*'?|`(?:[^`\\]|\\[\s\S])*`?|-?(?:\d[\d.]*(?:e[+-]?\d+)?n?|(?:Infinity|NaN)(?![\p{ID_Continue}$]))|[\p{ID_Start}$_][\p{ID_Continue}$]*|=>|\S)?/uy;
 
 /** Deeper than definitions and their defaults are. */
 const maxDepth = 300;

@@ -113,6 +113,8 @@ describe("reportError", () => {
     const { stderr } = reported(new ServingError("broken", { code: "INTERNAL", cause: new Error("underneath") }), true);
     expect(stderr).toMatch(/^ServingError: broken\n {4}at /);
     expect(stderr).toContain("[cause]: Error: underneath");
+    const failed = new CommandError("failed", { exitCode: exitCodes.refused, cause: new Error("underneath") });
+    expect(reported(failed, true).stderr).toContain("[cause]: Error: underneath");
   });
 });
 

@@ -220,6 +220,10 @@ export const pixels = client.model(digits).predict({ pixels: new Uint8Array(64) 
         "class",
         "`$x`",
         "😀",
+        "NaN",
+        "NaN_count",
+        "NaNDetector",
+        "Infinity$",
       ];
       const specs = Object.fromEntries(names.map((name) => [name, { dtype: "int8", shape: [null] } as const]));
       const signature = { inputs: specs, outputs: specs };
@@ -234,6 +238,8 @@ export const pixels = client.model(digits).predict({ pixels: new Uint8Array(64) 
       expect(compileErrors(out)).toEqual([]);
       const definition = (await exportsOf(out))["model9OddNames"] as ModelDefinition;
       expect(definition).toEqual({ name: "9 odd/*names", signatures: Object.fromEntries(names.map((name) => [name, signature])) });
+      const again = ["types", "--target", oddServer.grpcTarget, "--model", "9 odd/*names", "--out", out, "--check"];
+      expect(await tfserving(...again)).toMatchObject({ exitCode: 0, stderr: "" });
       const { outputs } = await client.model(definition, { signatureName: "__proto__" }).predict(zerosOf(specs) as never);
       expect({ ...outputs }).toEqual(zerosOf(specs));
       await client.close();
@@ -342,6 +348,7 @@ describe("rejects", () => {
     ["folder and server", ["types", half, "--target", "localhost"], "expected either folders of SavedModels or --target, got both"],
     ["a server without a model", ["types", "--target", "localhost"], "expected --model beside --target"],
     ["a version of a folder", ["types", half, "--version", "1"], "expected --target beside --version"],
+    ["a time for a folder", ["types", half, "--timeout-ms", "5"], "expected --target beside --timeout-ms"],
     ["version and label", ["types", "--target", "h", "--model", "m", "--version", "1", "--version-label", "a"], "cannot be used with"],
     ["a version that is none", ["types", "--target", "h", "--model", "m", "--version", "x"], "Expected a whole number"],
     ["a version of two models", ["types", "--target", "h", "--model", "m", "--model", "n", "--version", "1"], "expected one --model"],

@@ -1,5 +1,5 @@
 /** Listing and copying the files of a folder. */
-import { copyFile, mkdir, readdir } from "node:fs/promises";
+import { copyFile, lstat, mkdir, readdir } from "node:fs/promises";
 import { dirname, join, relative, sep } from "node:path";
 
 /**
@@ -19,6 +19,19 @@ export async function filesIn(folder: string): Promise<string[]> {
     if (error.code === "ENOENT") return [];
     throw error;
   });
+}
+
+/** The path of something that is neither file nor folder, such as a link: the folder itself, or an entry below it; `undefined` if there is none. */
+export async function findSpecial(folder: string): Promise<string | undefined> {
+  const found = await lstat(folder).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return undefined;
+    throw error;
+  });
+  if (found === undefined) return undefined;
+  if (!found.isDirectory()) return folder;
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  const special = entries.find((entry) => !entry.isFile() && !entry.isDirectory());
+  return special === undefined ? undefined : join(special.parentPath, special.name);
 }
 
 /** Copy the wanted files of a folder, which may not be there, into another one, which is made. */

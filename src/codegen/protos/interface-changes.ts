@@ -47,7 +47,11 @@ interface FactPair {
   readonly after: Fact;
 }
 
-/** The differences between two descriptor sets, sorted by file, then by name. */
+/**
+ * The differences between two descriptor sets, sorted by file, then by name.
+ *
+ * @throws ServingError `FAILED_PRECONDITION` that names a file with extensions or editions, of whichever package.
+ */
 export function interfaceChanges(before: FileDescriptorSet, after: FileDescriptorSet): InterfaceChange[] {
   const fresh = factsOf(after);
   const oneofs = renamedOneofs(factsOf(before), fresh);

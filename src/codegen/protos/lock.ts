@@ -4,8 +4,10 @@
 import { createHash } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { assertProtoPath } from "./descriptor-names.js";
+import { FormatError } from "../../errors.js";
+import { isProtoPath } from "./descriptor-names.js";
 import { filesBelow } from "./files-below.js";
+import { isVersion } from "./versions.js";
 
 /** File name of the lock inside a proto tree. */
 export const lockFileName = "protos.lock.json";
@@ -41,7 +43,7 @@ export async function hashProtoTree(root: string): Promise<Record<string, string
 /**
  * Read the lock of the tree at `root`.
  *
- * @throws Error if it is missing, no JSON, or lacks a member.
+ * @throws FormatError if it is no JSON, or a member is missing or wrong.
  */
 export async function readLock(root: string): Promise<ProtosLock> {
   const path = join(root, lockFileName);
@@ -72,13 +74,15 @@ export async function checkLock(root: string, lock: ProtosLock): Promise<string[
 }
 
 function parseLock(value: unknown, path: string): ProtosLock {
-  if (!isRecord(value) || !isRecord(value.files)) throw new Error(`${path}: expected an object with the member "files"`);
+  if (!isRecord(value) || !isRecord(value.files)) throw new FormatError(`${path}: expected an object with the member "files"`);
   const files: Record<string, string> = Object.create(null);
-  for (const [name, sha256] of Object.entries(value.files))
-    files[assertProtoPath(name)] = hexDigest(sha256, `${path}: files[${JSON.stringify(name)}]`);
+  for (const [name, sha256] of Object.entries(value.files)) {
+    if (!isProtoPath(name)) throw new FormatError(`${path}: files: expected relative paths of .proto files, got ${JSON.stringify(name)}`);
+    files[name] = hexDigest(sha256, `${path}: files[${JSON.stringify(name)}]`);
+  }
   return {
-    tensorflow: text(value.tensorflow, `${path}: tensorflow`),
-    serving: text(value.serving, `${path}: serving`),
+    tensorflow: version(value.tensorflow, `${path}: tensorflow`),
+    serving: version(value.serving, `${path}: serving`),
     origin: originOf(value.origin, path),
     roots: rootsOf(value.roots, path),
     wireDigest: hexDigest(value.wireDigest, `${path}: wireDigest`),
@@ -90,7 +94,7 @@ function parseJson(json: string, path: string): unknown {
   try {
     return JSON.parse(json);
   } catch (cause) {
-    throw new Error(`${path}: expected JSON`, { cause });
+    throw new FormatError(`${path}: expected JSON`, { cause });
   }
 }
 
@@ -98,24 +102,29 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
+function version(value: unknown, what: string): string {
+  if (typeof value === "string" && isVersion(value)) return value;
+  throw new FormatError(`${what}: expected a version such as 2.20.0, got ${JSON.stringify(value)}`);
+}
+
 function text(value: unknown, what: string): string {
-  if (typeof value !== "string" || value === "") throw new Error(`${what}: expected a string, got ${JSON.stringify(value)}`);
+  if (typeof value !== "string" || value === "") throw new FormatError(`${what}: expected a string, got ${JSON.stringify(value)}`);
   return value;
 }
 
 function hexDigest(value: unknown, what: string): string {
   if (typeof value !== "string" || !/^[0-9a-f]{64}$/.test(value))
-    throw new Error(`${what}: expected a sha256 in hex, got ${JSON.stringify(value)}`);
+    throw new FormatError(`${what}: expected a sha256 in hex, got ${JSON.stringify(value)}`);
   return value;
 }
 
 function originOf(value: unknown, path: string): ProtosOrigin {
   if (value === "rendered" || value === "archive" || value === "directory") return value;
-  throw new Error(`${path}: origin: expected "rendered", "archive" or "directory", got ${JSON.stringify(value)}`);
+  throw new FormatError(`${path}: origin: expected "rendered", "archive" or "directory", got ${JSON.stringify(value)}`);
 }
 
 function rootsOf(value: unknown, path: string): readonly string[] | undefined {
   if (value === undefined) return undefined;
-  if (!Array.isArray(value)) throw new Error(`${path}: roots: expected a list of paths, got ${JSON.stringify(value)}`);
+  if (!Array.isArray(value)) throw new FormatError(`${path}: roots: expected a list of paths, got ${JSON.stringify(value)}`);
   return value.map((root, index) => text(root, `${path}: roots[${index}]`));
 }

@@ -32,14 +32,19 @@ export interface CompiledTree {
   readonly set: FileDescriptorSet;
 }
 
-/** Compare two trees; where there is none before, nothing is listed. */
+/**
+ * Compare two trees; where there is none before, nothing is listed.
+ *
+ * @throws ServingError `FAILED_PRECONDITION` that names a file which cannot be compared, also where there is none before.
+ */
 export function reportChanges(before: CompiledTree | undefined, after: CompiledTree): ProtosReport {
   const to = after.versions;
-  if (before === undefined) return { to, files: { added: [], removed: [], moved: [] }, changes: [], refusals: [] };
-  const from = before.versions;
-  const changes = interfaceChanges(before.set, after.set);
-  const files = fileChanges(before.set, after.set);
-  return { from, to, files, changes, refusals: refusalsOf(changes, from, to) };
+  // The first tree is compared with itself, or the next one would find that it cannot be compared.
+  const old = before ?? after;
+  const changes = interfaceChanges(old.set, after.set);
+  const files = fileChanges(old.set, after.set);
+  const from = before === undefined ? {} : { from: before.versions };
+  return { ...from, to, files, changes, refusals: refusalsOf(changes, old.versions, to) };
 }
 
 /** What breaks is refused in either direction; what an older version does not have yet is no surprise. */

@@ -72,9 +72,15 @@ export function describeSource(source: ProtoSource): string {
   return source.directory ?? withoutSecrets(archiveUrl(source));
 }
 
-/** A URL, or what was meant to be one, as it may be shown: query and user name may be secret. */
+/**
+ * A URL, or what was meant to be one, as it may be shown: without what stands before the last @, which may be a password, and without query.
+ * In a password all characters may stand that have a meaning in URLs; where a query may begin before the @, nothing behind it is shown.
+ */
 function withoutSecrets(url: string): string {
-  return url.replace(/[?#].*$/s, "").replace(/^([^/]*)\/\/[^/]*@/, "$1//");
+  const [, scheme = "", rest = ""] = /^(https?:\/\/)?(.*)$/is.exec(url) ?? [];
+  const [, hidden = "", shown = ""] = /^(.*@)?(.*)$/s.exec(rest) ?? [];
+  if (/[?#]/.test(hidden)) return `${scheme}***`;
+  return `${scheme}${hidden && "***@"}${shown.replace(/[?#].*$/s, "")}`;
 }
 
 function hasCredentials(url: string): boolean {
@@ -98,12 +104,17 @@ async function readArchive(source: ProtoSource, signal: AbortSignal | undefined)
   const body = await openArchive(archiveUrl(source), name, signal);
   const packed = upTo(maxPackedBytes, body, name);
   try {
-    await pipeline(packed, createGunzip(), async (unpacked: AsyncIterable<Uint8Array>) => {
-      const chunks = upTo(maxUnpackedBytes, unpacked, name);
-      for await (const { path, bytes } of readTar(chunks, { name, isWanted: (path) => path.endsWith(".proto") })) {
+    // What a server sends with Content-Encoding: gzip, fetch has unpacked already.
+    const { head, rest } = await splitHead(packed);
+    const isPacked = head[0] === 0x1f && head[1] === 0x8b;
+    const what = isPacked ? name : `${name}: no gzip, read as tar`;
+    const read = async (unpacked: AsyncIterable<Uint8Array>) => {
+      const chunks = upTo(maxUnpackedBytes, unpacked, what);
+      for await (const { path, bytes } of readTar(chunks, { name: what, isWanted: (path) => path.endsWith(".proto") })) {
         files.set(path, bytes);
       }
-    });
+    };
+    await (isPacked ? pipeline(rest, createGunzip(), read) : pipeline(rest, read));
   } catch (error) {
     throw archiveError(name, error, signal);
   }
@@ -131,6 +142,22 @@ function archiveError(name: string, error: unknown, signal: AbortSignal | undefi
   if ("code" in error && /^Z_/.test(String(error.code))) return new FormatError(`${name}: damaged archive: ${message}`, { cause: error });
   const reason = error.cause instanceof Error ? `${message}: ${error.cause.message}` : message;
   return new ServingError(`${name}: ${reason}`, { code: "UNAVAILABLE", cause: error });
+}
+
+/** The first two bytes, if there are as many, and all chunks with these among them. */
+async function splitHead(chunks: AsyncGenerator<Uint8Array>): Promise<{ head: Uint8Array; rest: AsyncGenerator<Uint8Array> }> {
+  let head = new Uint8Array();
+  while (head.length < 2) {
+    const { value, done } = await chunks.next();
+    if (done === true) break;
+    head = Buffer.concat([head, value]);
+  }
+  return { head, rest: startingWith(head, chunks) };
+}
+
+async function* startingWith(head: Uint8Array, rest: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  yield head;
+  yield* rest;
 }
 
 /** The same chunks, until they are more than that. */

@@ -1,15 +1,17 @@
 /** From two upstream source trees to `protos/` and `gen/`: all of it, or nothing. */
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, writeFile } from "node:fs/promises";
 import { isAbsolute, join, relative, resolve, sep } from "node:path";
 import { toBinary } from "@bufbuild/protobuf";
-import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
+import { type FileDescriptorSet, FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import { ServingError } from "../../errors.js";
-import { type BufOptions, compileProtos, generateTypes, tryBuf, writeBufConfig } from "./buf.js";
+import { type BufOptions, compileProtos, configDescriptorsName, generateTypes, tryBuf, writeBufConfig } from "./buf.js";
 import { rootsDefaults, vendorClosure } from "./closure.js";
-import { copyFiles, filesIn } from "./files-below.js";
+import { isCompilersFile } from "./descriptor-names.js";
+import { copyFiles, filesIn, findSpecial } from "./files-below.js";
 import { hashProtoTree, lockFileName, type ProtosLock, readLock, writeLock } from "./lock.js";
 import { withProjectLock } from "./project-lock.js";
 import { type CompiledTree, type ProtosReport, reportChanges } from "./report.js";
+import { removeScratch } from "./scratch.js";
 import { assertNoClash, assertSource, describeSource, type ProtoFiles, type ProtoSource, readSource } from "./sources.js";
 import { PutBackError, swapFolders } from "./swap.js";
 import { typeCheck } from "./type-check.js";
@@ -83,18 +85,19 @@ export async function syncProtos(options: SyncOptions): Promise<SyncResult> {
   const gen = resolve(project, options.gen ?? syncDefaults.gen);
 
   const scratch = await mkdtemp(join(project, ".gen-"));
-  const removeScratch = () => rm(scratch, { recursive: true, force: true });
+  let isNeeded = false;
   try {
-    const result = await withProjectLock(project, scratch, async () => {
+    return await withProjectLock(project, scratch, async () => {
       const oldLock = (await filesIn(out)).includes(lockFileName) ? await readLock(out) : undefined;
       await assertReplaceable({ project, out, gen, oldLock });
       return syncInto({ project, out, gen, scratch, oldLock, signal: options.signal }, options);
     });
-    await removeScratch();
-    return result;
   } catch (error) {
-    if (!(error instanceof PutBackError)) await removeScratch();
+    isNeeded = error instanceof PutBackError;
     throw error;
+  } finally {
+    const failure = isNeeded ? undefined : await removeScratch(scratch);
+    if (failure !== undefined) options.onProgress?.(`a folder of this run is still there: ${failure.message}`);
   }
 }
 
@@ -105,20 +108,22 @@ async function syncInto(folders: Folders, options: SyncOptions): Promise<SyncRes
   const files = await readSources(options, progress);
   progress(`compiling the roots and their imports, of ${files.size} files`);
   await vendorClosure(scratch, files, wantedRoots(folders, options) ?? syncDefaults.roots, folders);
-  const result = await describeTree(folders, options);
+  const set = await compileProtos(scratch, folders);
+  const result = await describeTree(folders, options, set);
   if (!result.applied) return result;
 
   progress("generating TypeScript");
-  await generateTypes(scratch, scratch, folders);
+  await generateTypes(scratch, scratch, { ...folders, set });
   signal?.throwIfAborted();
   return { ...result, typeCheck: await putInPlace(folders, options, progress) };
 }
 
 /** Gives the new tree its lock, and tells what it is. */
-async function describeTree(folders: Folders, options: SyncOptions): Promise<SyncResult> {
-  const { scratch } = folders;
-  const [before, set] = await Promise.all([compileOldTree(folders), compileProtos(scratch, folders)]);
-  const [lint, breaking] = await Promise.all([tryBuf(scratch, ["lint"], folders), breakingFindings(before, folders)]);
+async function describeTree(folders: Folders, options: SyncOptions, set: FileDescriptorSet): Promise<SyncResult> {
+  // One after the other: where one fails, no other may still write into the scratch folder.
+  const before = await compileOldTree(folders);
+  const lint = await tryBuf(folders.scratch, ["lint"], folders);
+  const breaking = await breakingFindings(before, folders);
   const digest = wireDigest(set);
   const report = reportChanges(before, { versions: versionsOf(options), set });
   return {
@@ -174,7 +179,7 @@ async function compileOldTree(folders: Folders): Promise<CompiledTree | undefine
     folders.signal?.throwIfAborted();
     throw new ServingError(`${out}: the old tree, to which the new one is compared, is broken: ${(cause as Error).message}`, {
       code: "FAILED_PRECONDITION",
-      hint: "put its files back as they were, or delete the folder",
+      hint: "put its files back as they were, or delete the folder and that of the generated code",
       cause,
     });
   });
@@ -230,16 +235,29 @@ async function assertReplaceable({ project, out, gen, oldLock }: Pick<Folders, "
   ] as const) {
     if (isInside(other, folder)) throw new RangeError(`${folder}: expected a folder of its own, got one that has ${other} in it`);
   }
+  for (const folder of [out, gen]) {
+    const special = await findSpecial(folder);
+    if (special !== undefined) throw new RangeError(`${special}: expected a file or folder, got a link or the like, which would be lost`);
+  }
   const locked = oldLock?.files ?? {};
   const foreign = (await filesIn(out)).find((path) => path.endsWith(".proto") && !Object.hasOwn(locked, path));
   if (foreign !== undefined) {
     throw new RangeError(`${out}: expected no folder, or one whose .proto files are in its ${lockFileName}, got ${foreign}`);
   }
   for (const path of await filesIn(gen)) {
-    const text = await readFile(join(gen, path), "utf8");
-    const isGenerated = /^\/\/ (?:Code g|G)enerated by /.test(text);
-    if (!isGenerated) throw new RangeError(`${gen}: expected no folder, or one of generated files, got ${path}`);
+    if (isMadeFrom(oldLock, path) && isGenerated(await readFile(join(gen, path), "utf8"))) continue;
+    throw new RangeError(`${gen}: expected no folder, or one of code generated from the tree in ${out}, got ${path}`);
   }
+}
+
+/** Whether a path in the folder of the code is one that is generated from the tree of a lock; without lock, none is. */
+function isMadeFrom(lock: ProtosLock | undefined, path: string): boolean {
+  if (lock === undefined || !path.endsWith(".ts")) return false;
+  return path === configDescriptorsName || isCompilersFile(path) || Object.hasOwn(lock.files, path.replace(/\.ts$/, ".proto"));
+}
+
+function isGenerated(text: string): boolean {
+  return /^\/\/ (?:Code g|G)enerated by /.test(text);
 }
 
 function isInside(path: string, folder: string): boolean {

@@ -29,6 +29,7 @@ import {
   type FileDescriptorSet,
   type ServiceDescriptorProto,
 } from "@bufbuild/protobuf/wkt";
+import { ServingError } from "../../errors.js";
 import { defaultJsonName } from "./descriptor-names.js";
 
 /** Files of these packages, and of packages below them, take part. Google's own files differ between compilers and do not. */
@@ -51,7 +52,7 @@ export function wireDigest(set: FileDescriptorSet): string {
 /**
  * The canonical lines of a descriptor set, sorted by code point.
  *
- * @throws Error if a covered file uses extensions or editions.
+ * @throws ServingError `FAILED_PRECONDITION` that names a covered file with extensions or editions.
  */
 export function wireLines(set: FileDescriptorSet): string[] {
   return set.file.filter(isCovered).flatMap(fileLines).sort(byCodePoint);
@@ -69,13 +70,13 @@ function isCovered(file: FileDescriptorProto): boolean {
 /**
  * The canonical lines of one file of any package, in its order.
  *
- * @throws Error if it uses extensions or editions.
+ * @throws ServingError `FAILED_PRECONDITION` that names the file if it uses extensions or editions.
  */
 export function fileLines(file: FileDescriptorProto): string[] {
   if (file.syntax !== "" && file.syntax !== "proto2" && file.syntax !== "proto3") {
-    throw new Error(`${file.name}: expected syntax proto2 or proto3, got ${file.syntax}: editions are not covered by the wire digest`);
+    throw notCovered(`${file.name}: expected syntax proto2 or proto3, got ${file.syntax}: editions`);
   }
-  if (file.extension.length > 0) throw new Error(`${file.name}: extensions are not covered by the wire digest`);
+  if (file.extension.length > 0 || file.messageType.some(isExtended)) throw notCovered(`${file.name}: extensions`);
   const proto3 = file.syntax === "proto3";
   return [
     ...file.enumType.flatMap((type) => enumLines(file.package, type, proto3)),
@@ -84,11 +85,16 @@ export function fileLines(file: FileDescriptorProto): string[] {
   ];
 }
 
+function notCovered(what: string): ServingError {
+  return new ServingError(`${what} are not covered by the wire digest`, { code: "FAILED_PRECONDITION" });
+}
+
+function isExtended(message: DescriptorProto): boolean {
+  return message.extension.length > 0 || message.extensionRange.length > 0 || message.nestedType.some(isExtended);
+}
+
 function messageLines(scope: string, message: DescriptorProto, proto3: boolean): string[] {
   const name = `${scope}.${message.name}`;
-  if (message.extension.length > 0 || message.extensionRange.length > 0) {
-    throw new Error(`${name}: extensions are not covered by the wire digest`);
-  }
   const entries = message.nestedType.filter((nested) => nested.options?.mapEntry);
   const maps = new Map(entries.map((entry) => [`${name}.${entry.name}`, entry]));
   return [

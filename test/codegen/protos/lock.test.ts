@@ -48,14 +48,19 @@ describe("writeLock and readLock", () => {
   it.each([
     { title: "no files", change: { files: undefined }, message: /expected an object with the member "files"/ },
     { title: "an unknown origin", change: { origin: "mail" }, message: /origin: expected .* got "mail"/ },
-    { title: "no version", change: { serving: "" }, message: /serving: expected a string/ },
+    { title: "no version", change: { serving: "" }, message: /serving: expected a version such as 2\.20\.0, got ""/ },
+    { title: "a version that is none", change: { tensorflow: "v2.20.0" }, message: /tensorflow: expected a version .* got "v2\.20\.0"/ },
     { title: "a digest that is none", change: { wireDigest: "12" }, message: /wireDigest: expected a sha256 in hex, got "12"/ },
     { title: "roots that are no list", change: { roots: "b" }, message: /roots: expected a list of paths, got "b"/ },
     { title: "a root that is no path", change: { roots: ["b", 1] }, message: /roots\[1\]: expected a string, got 1/ },
-    { title: "a path outside the tree", change: { files: { "../x.proto": abc } }, message: /expected a relative path of a .proto file/ },
+    {
+      title: "a path outside the tree",
+      change: { files: { "../x.proto": abc } },
+      message: /protos\.lock\.json: files: expected relative paths of .* got "\.\.\/x/,
+    },
   ])("reject a lock with $title", async ({ change, message }) => {
     await writeFile(join(tree, lockFileName), JSON.stringify({ ...lock, ...change }));
-    await expect(readLock(tree)).rejects.toThrow(message);
+    await expect(readLock(tree)).rejects.toMatchObject({ name: "FormatError", message: expect.stringMatching(message) });
   });
 });
 

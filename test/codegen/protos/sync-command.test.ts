@@ -1,7 +1,9 @@
 /** `tfserving protos sync` as a process of its own: signals, closed pipes and what a terminal gets to see. */
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readdir } from "node:fs/promises";
+import { mkdir, readdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
@@ -28,19 +30,19 @@ beforeEach(async () => {
 });
 afterEach(() => project.remove());
 
-function startSync(): ChildProcessWithoutNullStreams {
-  const sources = ["tensorflow", "serving"].flatMap((name) => [`--${name}`, "2.20.0", `--${name}-url`, `${server.url}/{version}`]);
-  return spawn(process.execPath, ["--import", tsx, bin, "protos", "sync", ...sources, "--roots", "m.proto"], { cwd: project.folder });
+function start(...args: string[]): ChildProcessWithoutNullStreams {
+  return spawn(process.execPath, ["--import", tsx, bin, "protos", ...args], { cwd: project.folder });
 }
 
-/** Exit code and standard error. */
-async function endOf(child: ChildProcessWithoutNullStreams): Promise<{ exitCode: unknown; stderr: string }> {
-  let stderr = "";
-  child.stderr.on("data", (chunk: Buffer) => {
-    stderr += chunk;
-  });
-  const [exitCode] = await once(child, "close");
-  return { exitCode, stderr };
+function startSync(...more: string[]): ChildProcessWithoutNullStreams {
+  const sources = ["tensorflow", "serving"].flatMap((name) => [`--${name}`, "2.20.0", `--${name}-url`, `${server.url}/{version}`]);
+  return start("sync", ...sources, "--roots", "m.proto", ...more);
+}
+
+/** Exit code and what it printed. */
+async function endOf(child: ChildProcessWithoutNullStreams): Promise<{ exitCode: unknown; stdout: string; stderr: string }> {
+  const [stdout, stderr, [exitCode]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "close")]);
+  return { exitCode, stdout, stderr };
 }
 
 describe("tfserving protos sync", () => {
@@ -80,5 +82,27 @@ describe("tfserving protos sync", () => {
     expect(exitCode).toBe(1);
     expect(stderr).toContain("\\u{1b}]0;title\\u{7}");
     expect(stderr.replaceAll("\n", "")).not.toMatch(/\p{C}/u);
+  });
+
+  it("ends with 1 for a lock that is broken, and shows all of the error where it is asked to", { timeout: timeoutMs }, async () => {
+    await mkdir(join(project.folder, "protos"));
+    await writeFile(join(project.folder, "protos/protos.lock.json"), "{");
+    const { exitCode, stderr } = await endOf(startSync("--debug"));
+    expect(exitCode).toBe(1);
+    expect(stderr).toMatch(/^CommandError: .*protos\.lock\.json: expected JSON\n {4}at /m);
+    expect(stderr).toMatch(/\[cause\]: FormatError: .*\[cause\]: SyntaxError: /s);
+    const checked = await endOf(start("check", "--json"));
+    expect(checked).toMatchObject({ exitCode: 1, stderr: expect.stringMatching(/^error: .*: expected JSON\n$/) });
+    expect(JSON.parse(checked.stdout)).toEqual({ findings: [expect.stringMatching(/protos\.lock\.json: expected JSON$/)] });
+  });
+
+  it("ends with 1 for what the file system says, and with 2 for options that cannot be meant", { timeout: timeoutMs }, async () => {
+    const inFile = await endOf(startSync("--out", "package.json/protos"));
+    expect(inFile).toMatchObject({ exitCode: 1, stdout: "", stderr: expect.stringMatching(/^error: ENOTDIR: .*\n$/) });
+    expect(await endOf(startSync("--out", "."))).toMatchObject({
+      exitCode: 2,
+      stderr: expect.stringContaining("expected a folder of its own"),
+    });
+    expect((await readdir(project.folder)).sort()).toEqual(["node_modules", "package.json"]);
   });
 });

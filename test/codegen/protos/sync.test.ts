@@ -1,4 +1,7 @@
-import { cp, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { once } from "node:events";
+import { cp, mkdir, readdir, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
@@ -218,6 +221,21 @@ describe("syncProtos", () => {
     expect(await syncProtos(few("2.20.0", { typeCheck: true }))).toMatchObject({ applied: true, typeCheck: "skipped" });
   });
 
+  it("skips it there whatever TypeScript says of other code", { timeout: timeoutMs }, async () => {
+    const config = { compilerOptions: { strict: true, types: [] }, files: ["use.ts"] };
+    await writeFile(join(project.folder, "tsconfig.json"), JSON.stringify(config));
+    await writeFile(join(project.folder, "use.ts"), "export const wrong: string = 1;\n");
+    expect(await syncProtos(few("2.20.0", { typeCheck: true }))).toMatchObject({ applied: true, typeCheck: "skipped" });
+  });
+
+  it("takes what a server says to be compressed, and fetch has unpacked", { timeout: timeoutMs }, async () => {
+    for (const name of ["tensorflow", "serving"] as const) {
+      const { body } = answers.get(`/${name}/v2.20.0.tar.gz`) as { body: Uint8Array };
+      answers.set(`/${name}/v2.20.1.tar.gz`, { status: 200, headers: { "content-encoding": "gzip" }, body });
+    }
+    expect(await syncProtos(few("2.20.1"))).toMatchObject({ applied: true, report: { changes: [] } });
+  });
+
   it("takes none of Google's own files, and refuses breaks in any package", { timeout: timeoutMs }, async () => {
     const toco = (number: number) => `syntax = "proto3";\npackage toco;\nmessage Flags { string name = ${number}; }\n`;
     const options = { roots: [...roots, "toco.proto"], allowBreaking: false };
@@ -308,10 +326,21 @@ describe("syncProtos", () => {
         `tensorflow/core/framework/resource_handle.proto:9: import "${types}"; neither source has this file`,
       ],
       ["a missing root", ({ serving }) => serving.clear(), `${roots[0]}: neither source has this file or folder`],
+      [
+        "extensions in a file of any package, also in a first tree",
+        ({ serving }) => {
+          const own = 'syntax = "proto2";\npackage own;\nmessage M { extensions 100 to 200; }\n';
+          serving.set("own.proto", own);
+        },
+        "own.proto: extensions are not covered by the wire digest",
+      ],
       ["a file that is none", ({ serving }) => serving.set(model, "no proto"), "buf: tensorflow_serving/apis/model.proto:1:1:"],
     ])("%s", async (_what, edit, message) => {
       await serveEdited(edit);
-      await expect(syncProtos(few("2.20.1"))).rejects.toThrow(message);
+      for (const more of [{}, { out: "first/protos", gen: "first/gen" }]) {
+        const failure = syncProtos(few("2.20.1", { roots: [...roots, ...(message.startsWith("own") ? ["own.proto"] : [])], ...more }));
+        await expect(failure).rejects.toMatchObject({ code: "FAILED_PRECONDITION", message: expect.stringContaining(message) });
+      }
       await expectUntouched();
     });
 
@@ -353,7 +382,7 @@ describe("syncProtos", () => {
         "DATA_LOSS",
         /expected one folder with everything in it, got \[""\]/,
       ],
-      ["a page instead of an archive", { status: 200, body: "<html></html>" }, "DATA_LOSS", /damaged archive: incorrect header check/],
+      ["a page instead of an archive", { status: 200, body: "<html></html>" }, "DATA_LOSS", /no gzip, read as tar: the archive ends early/],
       ["a version that is not there", { status: 404 }, "NOT_FOUND", /the server answered 404/],
       ["a server that is not well", { status: 503 }, "UNAVAILABLE", /the server answered 503/],
     ])("%s", async (_what, answer, code, message) => {
@@ -396,9 +425,12 @@ describe("syncProtos", () => {
         join(project.folder, "tsconfig.json"),
         JSON.stringify({ compilerOptions: { strict: true, types: [] }, files: ["use.ts"] }),
       );
-      await writeFile(join(project.folder, "use.ts"), "export const wrong: string = 1;\n");
+      const path = types.replace(".proto", ".js");
+      await writeFile(join(project.folder, "use.ts"), `export { DataType } from "./gen/${path}";\nexport const wrong: string = 1;\n`);
       const failure = syncProtos(few("2.21.0", { typeCheck: true }));
-      await expect(failure).rejects.toThrow(/^type check with the new code: use\.ts\(1,14\): error TS2322: .*; the old folders are back$/);
+      await expect(failure).rejects.toThrow(/^type check with the new code: use\.ts\(2,14\): error TS2322: .*; the old folders are back$/);
+      const less = syncProtos(few("2.21.0", { typeCheck: true, roots: ["tensorflow_serving/apis/status.proto"], allowBreaking: true }));
+      await expect(less).rejects.toThrow(/^type check with the new code: .*error TS2/);
       for (const name of ["use.ts", "tsconfig.json"]) await rm(join(project.folder, name));
       await expectUntouched();
     });
@@ -450,6 +482,57 @@ describe("syncProtos", () => {
     });
   });
 
+  it("ends all that runs before it cleans up, and fails with the reason", { timeout: timeoutMs }, async () => {
+    const controller = new AbortController();
+    const reason = new Error("enough");
+    const listener = createServer(() => controller.abort(reason)).listen(0, "127.0.0.1");
+    await once(listener, "listening");
+    const { port } = listener.address() as AddressInfo;
+    // A plugin that never ends, writes where it was told to, and holds a connection as long as it lives.
+    const plugin = `
+      const { mkdirSync, writeFileSync } = require("node:fs");
+      const folder = process.cwd() + "/gen";
+      setInterval(() => {
+        mkdirSync(folder, { recursive: true });
+        writeFileSync(folder + "/" + Math.random(), "");
+      }, 1);
+      fetch("http://127.0.0.1:${port}/");
+    `;
+    const tsProto = join(project.folder, "node_modules/ts-proto");
+    await rm(tsProto);
+    await writeTree(
+      tsProto,
+      new Map([
+        ["package.json", "{}"],
+        ["protoc-gen-ts_proto", plugin],
+      ]),
+    );
+    const disconnected = new Promise<void>((resolve) => {
+      listener.on("connection", (socket) => socket.on("error", () => {}).on("close", resolve));
+    });
+    await expect(syncProtos(few("2.21.0", { signal: controller.signal }))).rejects.toBe(reason);
+    await disconnected;
+    listener.close();
+    await expectUntouched();
+  });
+
+  it.each([
+    ["user:s3cret@mirror/{version}", "***@mirror/{version}"],
+    ["https:/user:s3cret@mirror/{version}", "***@mirror/{version}"],
+    ["https:\\\\user:s3cret@mirror/{version}", "***@mirror/{version}"],
+    ["https://user:s3/cret@mirror/{version}", "https://***@mirror/{version}"],
+    ["https://user:s3cret@x@mirror/{version}", "https://***@mirror/{version}"],
+    ["https://user:s3?cret@mirror/{version}", "https://***"],
+    ["https://user:s3#cret@mirror/{version}", "https://***"],
+    ["ftp://mirror/{version}?key=s3cret", "ftp://mirror/{version}"],
+  ])("shows no password of %s", async (url, shown) => {
+    const { message } = (await syncProtos(few("2.20.0", { serving: { version: "2.20.0", url } })).catch((error) => error)) as Error;
+    expect(message).toMatch(
+      /^--serving-url: expected (?:an http or https URL with \{version\} in it|a URL without user name and password), got "/,
+    );
+    expect(message.slice(message.indexOf('"'))).toBe(JSON.stringify(shown));
+  });
+
   describe("rejects", () => {
     it.each<[string, Partial<SyncOptions>, RegExp]>([
       [
@@ -461,7 +544,7 @@ describe("syncProtos", () => {
       [
         "a URL with a password, which is not shown",
         { serving: { version: "2.20.0", url: "http://bob:hunter2@x/{version}" } },
-        /^--serving-url: expected a URL without user name and password, got "http:\/\/x\/\{version\}"$/,
+        /^--serving-url: expected a URL without user name and password, got "http:\/\/\*\*\*@x\/\{version\}"$/,
       ],
       ["a URL of files", { serving: { version: "2.20.0", url: "file:///{version}" } }, /^--serving-url: /],
       [
@@ -480,7 +563,7 @@ describe("syncProtos", () => {
       [
         "files that were written by hand in the folder of the code",
         { gen: "own" },
-        /own: expected no folder, or one of generated files, got x\.proto/,
+        /own: expected no folder, or one of code generated from the tree in .*protos, got x\.proto$/,
       ],
     ])("%s", async (_what, more, message) => {
       await mkdir(join(project.folder, "own"));
@@ -491,6 +574,30 @@ describe("syncProtos", () => {
       await rm(join(project.folder, "own"), { recursive: true });
       await expectUntouched();
     });
+  });
+
+  it.each<[string, string, Partial<SyncOptions>]>([
+    ["of another program, without a lock", "own/tensorflow/core/framework/types.ts", { out: "fresh", gen: "own" }],
+    ["of another program, beside a lock", "gen/own.ts", {}],
+    ["in another language", "gen/tensorflow/core/framework/types.pb.go", {}],
+  ])("refuses to take away generated code %s", async (_what, path, more) => {
+    await writeTree(project.folder, new Map([[path, "// Code generated by protoc-gen-ts_proto. DO NOT EDIT.\n"]]));
+    await expect(syncProtos(few("2.20.0", more))).rejects.toThrow(
+      `: expected no folder, or one of code generated from the tree in ${join(project.folder, more.out ?? "protos")}, got `,
+    );
+    await rm(join(project.folder, more.gen === undefined ? path : "own"), { recursive: true });
+    await expectUntouched();
+  });
+
+  it.each(["protos/link.md", "gen/link", "own"])("refuses to take away a link: %s", async (path) => {
+    await symlink(first.folder, join(project.folder, path), "junction");
+    const error = await syncProtos(few("2.20.0", path === "own" ? { gen: path } : {})).catch((caught: unknown) => caught);
+    expect(error).toBeInstanceOf(RangeError);
+    expect(error).toMatchObject({
+      message: `${join(project.folder, path)}: expected a file or folder, got a link or the like, which would be lost`,
+    });
+    await rm(join(project.folder, path));
+    await expectUntouched();
   });
 
   it("refuses to take away a .proto file that is not in the lock", async () => {
@@ -522,6 +629,12 @@ describe("syncProtos", () => {
       const { wireDigest } = await readLock(join(project.folder, "protos"));
       await writeFile(path, (await readFile(path, "utf8")).replace(wireDigest, "0".repeat(64)));
       expect(await checkProtos({ project: project.folder })).toEqual([`protos: expected wire digest ${"0".repeat(64)}, got ${wireDigest}`]);
+    });
+
+    it("names a lock that is broken", async () => {
+      const path = join(project.folder, "protos/protos.lock.json");
+      await writeFile(path, "{");
+      expect(await checkProtos({ project: project.folder })).toEqual([`${path}: expected JSON`]);
     });
 
     it("names a lock that is missing, in a folder as it was given", async () => {

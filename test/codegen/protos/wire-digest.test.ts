@@ -116,12 +116,12 @@ describe("wireLines", () => {
       {
         title: "extensions in a message",
         file: { messageType: [{ name: "M", extension: [field("e", 100)] }] },
-        message: /tensorflow.M: extensions/,
+        message: /f0.proto: extensions/,
       },
       {
         title: "extension ranges",
-        file: { messageType: [{ name: "M", extensionRange: [{ start: 100, end: 200 }] }] },
-        message: /tensorflow.M: extensions/,
+        file: { messageType: [{ name: "M", nestedType: [{ name: "N", extensionRange: [{ start: 100, end: 200 }] }] }] },
+        message: /f0.proto: extensions/,
       },
     ])("$title", ({ file, message }) => {
       expect(() => wireLines(descriptors(file))).toThrow(message);
