@@ -2,6 +2,7 @@
 import Long from "long";
 import { tensorToProto } from "../messages.js";
 import type { AnyTensor } from "../tensor/tensor.js";
+import { varintSize, writeVarint } from "../tensor/wire.js";
 
 type TensorProto = ReturnType<typeof tensorToProto>;
 
@@ -22,12 +23,9 @@ export function defaultTensor(value: AnyTensor): TensorProto {
 export function contentTensor(output: AnyTensor): TensorProto {
   const proto = tensorToProto(output);
   if (output.dtype !== "string") return proto;
-  const lengths = output.values.flatMap(({ length }) => varint(length));
-  return { ...proto, stringVal: [], tensorContent: Buffer.concat([Uint8Array.from(lengths), ...output.values]) };
-}
-
-function varint(value: number): number[] {
-  return value < 0x80 ? [value] : [(value & 0x7f) | 0x80, ...varint(value >>> 7)];
+  const lengths = Buffer.alloc(output.values.reduce((size, { length }) => size + varintSize(length), 0));
+  output.values.reduce((at, { length }) => writeVarint(lengths, at, length), 0);
+  return { ...proto, stringVal: [], tensorContent: Buffer.concat([lengths, ...output.values]) };
 }
 
 function typedTensor(output: AnyTensor): TensorProto {

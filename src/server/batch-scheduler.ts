@@ -24,6 +24,8 @@ export interface BatchRules {
 /** A request, or a part of one. */
 export interface BatchTask {
   readonly rows: number;
+  /** Ends the wait of one that is not run. */
+  readonly reject: (error: Error) => void;
 }
 
 /** What a queue does with its tasks. */
@@ -82,6 +84,13 @@ class BatchQueue<Task extends BatchTask> {
     return this.#work.run(batch.tasks);
   }
 
+  /** Runs nothing of what waits. */
+  reject(error: Error): void {
+    const waiting = this.#batches;
+    this.#batches = [new Batch()];
+    for (const { tasks } of waiting) for (const task of tasks) task.reject(error);
+  }
+
   get #open(): Batch<Task> {
     return this.#batches.at(-1) as Batch<Task>;
   }
@@ -118,7 +127,7 @@ class BatchQueue<Task extends BatchTask> {
 }
 
 /** A queue, whatever its tasks are. */
-type AnyQueue = Pick<BatchQueue<BatchTask>, "isWaiting" | "readyAt" | "runNext">;
+type AnyQueue = Pick<BatchQueue<BatchTask>, "isWaiting" | "readyAt" | "runNext" | "reject">;
 
 /** The queues of a server and the threads they share. */
 export class BatchScheduler {
@@ -127,6 +136,7 @@ export class BatchScheduler {
   /** Queues in which tasks wait, the one to be looked at next first. */
   readonly #waiting = new Set<AnyQueue>();
   #running = 0;
+  #isFlushed = false;
   #stopTimer: () => void = () => undefined;
 
   constructor(rules: BatchRules, clock: Clock) {
@@ -146,6 +156,19 @@ export class BatchScheduler {
       this.#waiting.add(queue);
       this.#runReady();
     };
+  }
+
+  /** Lets nothing wait for others from here on; what waits is run as threads become free. */
+  flush(): void {
+    this.#isFlushed = true;
+    this.#runReady();
+  }
+
+  /** Rejects all that waits. */
+  close(error: Error): void {
+    this.#stopTimer();
+    for (const queue of this.#waiting) queue.reject(error);
+    this.#waiting.clear();
   }
 
   #runReady(): void {
@@ -168,12 +191,13 @@ export class BatchScheduler {
 
   #nextReady(): AnyQueue | undefined {
     const now = this.#clock.now();
-    for (const queue of this.#waiting) if (queue.readyAt <= now) return queue;
+    for (const queue of this.#waiting) if (this.#isFlushed || queue.readyAt <= now) return queue;
     return undefined;
   }
 
   #wakeUpForNext(): void {
-    const next = Math.min(...[...this.#waiting].map(({ readyAt }) => readyAt));
+    let next = Number.POSITIVE_INFINITY;
+    for (const { readyAt } of this.#waiting) next = Math.min(next, readyAt);
     if (next !== Number.POSITIVE_INFINITY) this.#stopTimer = this.#clock.after(next - this.#clock.now(), () => this.#runReady());
   }
 }

@@ -10,6 +10,7 @@ import { assertCount, assertOptionNames, type OptionNames } from "../option-chec
 import { describeNotPlain, isPlainObject } from "../plain-object.js";
 import { type Signature, tensorNameOf } from "../signature.js";
 import { copyRows, joinRows } from "../tensor/rows.js";
+import { formatShape } from "../tensor/shape.js";
 import type { AnyTensor } from "../tensor/tensor.js";
 import type { TensorMap } from "../transport/transport.js";
 import { type BatchRules, BatchScheduler, type BatchTask } from "./batch-scheduler.js";
@@ -54,7 +55,6 @@ interface RunTask extends BatchTask {
   readonly deadline: number;
   readonly queuedAt: number;
   readonly resolve: (outputs: Record<string, AnyTensor>) => void;
-  readonly reject: (error: unknown) => void;
 }
 
 type Enqueue = (task: RunTask) => void;
@@ -93,6 +93,16 @@ export class Batching {
     });
   }
 
+  /** Let no request wait for others any more; those that wait are run as threads become free. */
+  flush(): void {
+    this.#scheduler.flush();
+  }
+
+  /** Refuse the requests that wait. */
+  close(): void {
+    this.#scheduler.close(refusal("UNAVAILABLE", "The server was closed before the request was run"));
+  }
+
   #queueOf({ loaded, signatureName, signature, inputs, outputs }: BatchableRun, runModel: RunModel): Enqueue {
     const queues = this.#queues.get(loaded) ?? new Map<string, Enqueue>();
     this.#queues.set(loaded, queues);
@@ -116,13 +126,14 @@ export class Batching {
       const inputs = mergedInputs(signature, tasks, { paddingRows: paddedRows - rows, padsInputs: this.#padsInputs });
       settle(tasks, await runModel(inputs, deadline), paddedRows);
     } catch (error) {
-      for (const task of tasks) task.reject(error);
+      for (const task of tasks) task.reject(error as Error);
     }
   }
 
   /** The latest of all. @throws ServingError RESOURCE_EXHAUSTED if that one has passed; before, a request's own deadline ends nothing. */
   #deadlineOf(tasks: readonly RunTask[]): number {
-    const latest = Math.max(...tasks.map(({ deadline, queuedAt }) => Math.min(deadline, queuedAt + noDeadlineMs)));
+    let latest = Number.NEGATIVE_INFINITY;
+    for (const { deadline, queuedAt } of tasks) latest = Math.max(latest, Math.min(deadline, queuedAt + noDeadlineMs));
     if (latest <= this.#clock.now()) throw refusal("RESOURCE_EXHAUSTED", "Run() timeout exceeded while waiting in batching queue");
     return latest;
   }
@@ -251,8 +262,18 @@ function splitTask(task: RunTask, sizes: readonly number[]): RunTask[] {
       parts.push({ ...task, rows, inputs, resolve, reject });
     });
   });
-  Promise.all(outputs).then((all) => {
-    task.resolve(mapRecord(all[0] ?? {}, (_first, name) => joinRows(all.map((part) => part[name] as AnyTensor))));
-  }, task.reject);
+  Promise.all(outputs)
+    .then((all) => mapRecord(all[0] ?? {}, (_first, name) => joinedOutput(name, all)))
+    .then(task.resolve, task.reject);
   return parts;
+}
+
+/** @throws ServingError FAILED_PRECONDITION if the rows do not fit together, such as those of parts that were padded beside other requests. */
+function joinedOutput(name: string, parts: readonly Readonly<Record<string, AnyTensor>>[]): AnyTensor {
+  const outputs = parts.map((part) => part[name] as AnyTensor);
+  if (new Set(outputs.map(({ dtype, shape }) => [dtype, ...shape.slice(1)].join())).size > 1) {
+    const came = outputs.map(({ dtype, shape }) => `${dtype} ${formatShape(shape)}`).join(", ");
+    throw refusal("FAILED_PRECONDITION", `The parts of a split request have different outputs "${name}": ${came}`);
+  }
+  return joinRows(outputs);
 }

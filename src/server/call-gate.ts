@@ -2,9 +2,18 @@
 import { defaultFaultMessage, FaultList } from "./faults.js";
 import { refusal } from "./refusal.js";
 import { logRequest, type ServerRequest } from "./request-log.js";
+import { endOf } from "./servable-handle.js";
+
+/** Who waits for an answer. */
+export interface Caller {
+  /** Whether nobody waits for the answer any more. */
+  isGone(): boolean;
+  /** Runs something when nobody waits any more, unless what comes back is called before. */
+  onGone(run: () => void): () => void;
+}
 
 /** A call as a front hands it over. */
-export interface GatedCall<Answer> {
+export interface GatedCall<Answer> extends Caller {
   readonly request: ServerRequest;
   /** Runs what was asked for. */
   answer(): Promise<Answer>;
@@ -12,10 +21,6 @@ export interface GatedCall<Answer> {
   corrupt(answer: Answer): Answer;
   /** Destroys the connection the call came on. */
   closeConnection(): void;
-  /** Whether nobody waits for the answer any more. */
-  isGone(): boolean;
-  /** Runs something when nobody waits any more, unless what comes back is called before. */
-  onGone(run: () => void): () => void;
 }
 
 /** Ends the wait of a call. */
@@ -57,25 +62,32 @@ export class CallGate {
     for (const end of this.#delayed) end();
   }
 
+  /** Resolves when answers may be given, or nobody waits for this one any more. */
+  async hold(caller: Caller): Promise<void> {
+    if (this.#isPaused) await this.#wait(this.#held, caller);
+  }
+
   /** The answer to a call, or nothing where nobody is left to take one. */
   async run<Answer>(call: GatedCall<Answer>): Promise<Answer | undefined> {
     logRequest(this.requests, call.request);
     if (call.request.transport !== "grpc") return this.#pass(call);
     if (this.#grpcCalls >= this.#maxGrpcCalls) throw refusal("RESOURCE_EXHAUSTED", "Server Threadpool Exhausted");
     this.#grpcCalls++;
-    try {
-      return await this.#pass(call);
-    } finally {
+    const passed = this.#pass(call);
+    const free = () => {
       this.#grpcCalls--;
-    }
+    };
+    // At its deadline a call has its answer, and its thread what still runs.
+    passed.then(free, (error: unknown) => endOf(error).then(free));
+    return passed;
   }
 
   async #pass<Answer>(call: GatedCall<Answer>): Promise<Answer | undefined> {
-    if (this.#isPaused) await this.#wait(this.#held, call);
+    await this.hold(call);
     const answered = this.#answer(call);
     // A pause that came meanwhile holds errors as it holds answers.
     await answered.catch(() => undefined);
-    if (this.#isPaused) await this.#wait(this.#held, call);
+    await this.hold(call);
     return answered;
   }
 
@@ -84,7 +96,7 @@ export class CallGate {
     const fault = this.faults.strike(call.request);
     if (fault === undefined) return call.answer();
     if (fault.delayMs !== undefined && !this.#isClosing) await this.#wait(this.#delayed, call, fault.delayMs);
-    if (fault.closeConnection && this.#isPaused) await this.#wait(this.#held, call);
+    if (fault.closeConnection) await this.hold(call);
     if (call.isGone()) return undefined;
     if (fault.code !== undefined) throw refusal(fault.code, fault.message ?? defaultFaultMessage);
     if (fault.closeConnection) {
@@ -96,8 +108,8 @@ export class CallGate {
   }
 
   /** Resolves when the wait is ended, its time is up or nobody waits for the call any more. */
-  #wait<Answer>(waiting: Set<EndWait>, call: GatedCall<Answer>, delayMs?: number): Promise<void> {
-    if (call.isGone()) return Promise.resolve();
+  #wait(waiting: Set<EndWait>, caller: Caller, delayMs?: number): Promise<void> {
+    if (caller.isGone()) return Promise.resolve();
     return new Promise((resolve) => {
       const end = () => {
         waiting.delete(end);
@@ -106,7 +118,7 @@ export class CallGate {
         resolve();
       };
       waiting.add(end);
-      const stopListening = call.onGone(end);
+      const stopListening = caller.onGone(end);
       const timer = delayMs === undefined ? undefined : setTimeout(end, delayMs);
     });
   }

@@ -1,6 +1,13 @@
 /** The gRPC front: the handlers of PredictionService and ModelService. */
 import { BinaryReader } from "@bufbuild/protobuf/wire";
-import { type handleUnaryCall, Server, type ServerUnaryCall, type StatusObject, type sendUnaryData } from "@grpc/grpc-js";
+import {
+  type handleUnaryCall,
+  Server,
+  type ServerUnaryCall,
+  type ServerWritableStream,
+  type StatusObject,
+  type sendUnaryData,
+} from "@grpc/grpc-js";
 import Long from "long";
 import { TensorProto } from "../../gen/tensorflow/core/framework/tensor.js";
 import { ClassificationRequest, type ClassificationResponse } from "../../gen/tensorflow_serving/apis/classification.js";
@@ -31,10 +38,11 @@ import {
   tensorFromProto,
 } from "../messages.js";
 import type { ModelSpec } from "../model-spec.js";
+import { type ExpansionBudget, expansionBudget } from "../tensor/codec.js";
 import { dtypeFromWire } from "../tensor/dtype.js";
 import type { AnyTensor } from "../tensor/tensor.js";
 import { answerTensor, contentTensor, defaultTensor } from "./answer-tensor.js";
-import type { GatedCall } from "./call-gate.js";
+import type { Caller, GatedCall } from "./call-gate.js";
 import type { FrontContext } from "./front-context.js";
 import { addHealthService } from "./health.js";
 import { classify, multiInference, regress } from "./inference-service.js";
@@ -139,7 +147,7 @@ export function createGrpcServer(context: FrontContext, { cutPeer, closing }: Gr
     spec: () => undefined,
     answer: (request) => answerReload(manager, request),
   });
-  if (settings.enableHealthService) addHealthService(server, closing);
+  if (settings.enableHealthService) addHealthService(server, (call) => context.gate.hold(callerOf(call)), closing);
   return server;
 }
 
@@ -148,9 +156,10 @@ async function answerPredict(
   request: PredictRequest,
   { deadline, encode }: { readonly deadline: number; readonly encode: (output: AnyTensor) => TensorProto },
 ): Promise<PredictResponse> {
+  const budget = expansionBudget();
   const sent = {
     names: Object.keys(request.inputs),
-    decode: (name: string) => decodeInput(request.inputs[name] ?? TensorProto.create(), name),
+    decode: (name: string) => decodeInput(request.inputs[name] ?? TensorProto.create(), name, budget),
   };
   const result = await predict(manager, requiredSpec(request.modelSpec), sent, { outputFilter: request.outputFilter, deadline });
   const response = predictResultToProto({ ...result, outputs: {} });
@@ -210,9 +219,9 @@ function requiredSpec(spec: ModelSpecProto | undefined): ModelSpec {
 }
 
 /** Resources and variants are tensors to TensorFlow: it refuses them later than what it cannot decode, and in other words. */
-function decodeInput(proto: TensorProto, name: string): SentInput {
+function decodeInput(proto: TensorProto, name: string, budget: ExpansionBudget): SentInput {
   const dtype = dtypeFromWire(proto.dtype);
-  return dtype === "resource" || dtype === "variant" ? { dtype } : tensorFromProto(proto, `input "${name}"`);
+  return dtype === "resource" || dtype === "variant" ? { dtype } : tensorFromProto(proto, `input "${name}"`, budget);
 }
 
 interface UnaryOptions<Request, Response> {
@@ -231,11 +240,7 @@ function unary<Request, Response>(options: UnaryOptions<Request, Response>): han
       answer: () => rpc.answer(call.request, deadlineOf(call)),
       corrupt: (response) => Buffer.alloc(Math.max(serialize(response).length, 1), 0xff),
       closeConnection: () => cutPeer(call.getPeer()),
-      isGone: () => call.cancelled,
-      onGone: (run) => {
-        call.once("cancelled", run);
-        return () => call.off("cancelled", run);
-      },
+      ...callerOf(call),
     };
     const count = (code: StatusCode) => {
       const { transport, method, model = "" } = gated.request;
@@ -244,14 +249,25 @@ function unary<Request, Response>(options: UnaryOptions<Request, Response>): han
     };
     context.gate.run(gated).then(
       (response) => {
+        if (response === undefined) return;
         count("OK");
-        if (response !== undefined) callback(null, response);
+        callback(null, response);
       },
       (error: unknown) => {
         count(failureOf(error).code);
         callback(statusOf(error));
       },
     );
+  };
+}
+
+function callerOf(call: ServerUnaryCall<unknown, unknown> | ServerWritableStream<unknown, unknown>): Caller {
+  return {
+    isGone: () => call.cancelled,
+    onGone: (run) => {
+      call.once("cancelled", run);
+      return () => call.off("cancelled", run);
+    },
   };
 }
 

@@ -1,6 +1,14 @@
 /** `grpc.health.v1.Health` as the real server has it: always SERVING, under short names of its services. */
 import { BinaryReader } from "@bufbuild/protobuf/wire";
-import { type handleServerStreamingCall, type handleUnaryCall, type Server, status } from "@grpc/grpc-js";
+import {
+  type handleServerStreamingCall,
+  type handleUnaryCall,
+  type Server,
+  type ServerUnaryCall,
+  type ServerWritableStream,
+  status,
+} from "@grpc/grpc-js";
+import { onAbort } from "../deadline.js";
 import { decodeUtf8 } from "./strict-utf8.js";
 
 /** The server as a whole and its services, without their package. */
@@ -13,22 +21,32 @@ interface HealthCheck {
   readonly service: string;
 }
 
-/** Add the service; its watches end with `closing`. */
-export function addHealthService(server: Server, closing: AbortSignal): void {
-  const watch: handleServerStreamingCall<HealthCheck, number> = (call) => {
+type HealthCall = ServerUnaryCall<HealthCheck, number> | ServerWritableStream<HealthCheck, number>;
+
+/**
+ * Add the service.
+ *
+ * @param hold - Resolves when a call may be answered.
+ * @param closing - Ends watches.
+ */
+export function addHealthService(server: Server, hold: (call: HealthCall) => Promise<void>, closing: AbortSignal): void {
+  const check: handleUnaryCall<HealthCheck, number> = async (call, callback) => {
+    await hold(call);
+    if (servedNames.has(call.request.service)) callback(null, servingStatuses.serving);
+    else callback({ code: status.NOT_FOUND, details: "service name unknown" });
+  };
+  const watch: handleServerStreamingCall<HealthCheck, number> = async (call) => {
+    await hold(call);
+    if (call.cancelled) return;
     call.write(servedNames.has(call.request.service) ? servingStatuses.serving : servingStatuses.serviceUnknown);
-    const end = () => call.end();
-    closing.addEventListener("abort", end);
-    call.once("cancelled", () => closing.removeEventListener("abort", end));
+    call.once(
+      "cancelled",
+      onAbort(closing, () => call.end()),
+    );
   };
   server.register("/grpc.health.v1.Health/Check", check, encodeResponse, decodeRequest, "unary");
   server.register("/grpc.health.v1.Health/Watch", watch, encodeResponse, decodeRequest, "serverStream");
 }
-
-const check: handleUnaryCall<HealthCheck, number> = ({ request }, callback) => {
-  if (servedNames.has(request.service)) callback(null, servingStatuses.serving);
-  else callback({ code: status.NOT_FOUND, details: "service name unknown" });
-};
 
 /** `HealthCheckRequest`: the name of the service is field 1. */
 function decodeRequest(bytes: Buffer): HealthCheck {

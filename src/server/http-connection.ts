@@ -3,7 +3,7 @@
  * the order of its headers. The parser of Node.js differs in all three.
  */
 import { createServer, type Server, type Socket } from "node:net";
-import { ByteReader } from "./byte-reader.js";
+import { ByteQueue, ByteReader } from "./byte-reader.js";
 import type { BinaryString } from "./pretty-json.js";
 
 /** A request that has come in whole. */
@@ -36,6 +36,9 @@ const maxHeadBytes = 256 * 1024;
 
 const methods: ReadonlySet<string> = new Set(["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"]);
 
+/** Those whose length and expectation are looked at (`evhttp_method_may_have_body`). */
+const methodsWithBody: ReadonlySet<string> = new Set(["POST", "PUT", "PATCH"]);
+
 const reasons: Readonly<Record<number, string>> = {
   200: "OK",
   400: "Bad Request",
@@ -56,7 +59,8 @@ const reasons: Readonly<Record<number, string>> = {
 /** A server of TCP connections that speak HTTP, not yet listening. Once it stops listening each connection ends with its next answer. */
 export function createHttpServer(handle: HttpHandler): Server {
   const idle = new Set<Socket>();
-  const server = createServer((socket) => {
+  // A client may shut its writing side behind its last request and still wait for answers.
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
     // Nobody is left to answer: what waits for the socket learns it from its end.
     socket.on("error", () => undefined);
     const connection = new Connection(socket, { handle, idle, isClosing: () => !server.listening });
@@ -176,34 +180,36 @@ class Connection {
   async #readBody(head: Head): Promise<Buffer> {
     const { method, headers, minor } = head;
     if (!methods.has(method)) throw new Refused(501, head);
+    const mayHaveBody = methodsWithBody.has(method);
     const isChunked = headers["transfer-encoding"]?.toLowerCase() === "chunked";
     // Of several lengths the first counts.
     const lengthText = isChunked ? "0" : (headers["content-length"]?.split(",")[0] ?? "0");
-    if (!/^\d+$/.test(lengthText)) throw new Refused(400, head);
-    if (Number(lengthText) > maxBodyBytes) throw new Refused(413, head);
-    const expectation = minor === 0 ? undefined : headers["expect"]?.toLowerCase();
+    const isLength = /^\d+$/.test(lengthText);
+    if (!isLength && mayHaveBody) throw new Refused(400, head);
+    // Unlike in the real server a body that comes with GET is read too: it would be taken for the next request.
+    const length = isLength ? Number(lengthText) : 0;
+    if (length > maxBodyBytes) throw new Refused(413, head);
+    const expectation = minor === 0 || !mayHaveBody ? undefined : headers["expect"]?.toLowerCase();
     if (expectation !== undefined) {
       if (expectation !== "100-continue") throw new Refused(417, head);
       if (!this.#reader.hasBytes) this.#socket.write("HTTP/1.1 100 Continue\r\n\r\n");
     }
-    return isChunked ? this.#readChunks() : this.#reader.bytes(Number(lengthText));
+    return isChunked ? this.#readChunks() : this.#reader.bytes(length);
   }
 
   async #readChunks(): Promise<Buffer> {
-    const chunks: Buffer[] = [];
-    let length = 0;
+    const body = new ByteQueue();
     for (;;) {
       const sizeText = await this.#line(413);
       const size = Number.parseInt(sizeText, 16);
-      length += size;
-      // Chunk extensions are refused as sizes that are no number.
-      if (!/^[0-9a-f]{1,8}$/i.test(sizeText) || length > maxBodyBytes) throw new Refused(413);
+      // Chunk extensions are ignored behind a blank, else refused as sizes that are no number.
+      if (!/^[0-9a-f]{1,8}( |$)/i.test(sizeText) || body.length + size > maxBodyBytes) throw new Refused(413);
       if (size === 0) break;
-      chunks.push(await this.#reader.bytes(size));
-      await this.#line(413);
+      body.push(await this.#reader.bytes(size));
+      if ((await this.#line(413)) !== "") throw new Refused(413);
     }
     await this.#readHeaders();
-    return Buffer.concat(chunks, length);
+    return body.take(body.length);
   }
 
   /** @param status - What answers a line that is too long. */

@@ -5,7 +5,7 @@ export { createInMemoryTransport, type InMemoryTransport, type InMemoryTransport
 export type { LoadServable, VersionName } from "./load-version.js";
 export type { SetVersionState } from "./model-manager.js";
 export type { ModelMap, VersionLabels } from "./model-map.js";
-export type { ModelOptions, StateChange } from "./model-options.js";
+export type { LoadFailure, ModelOptions, StateChange } from "./model-options.js";
 export { type ModelServer, type ModelServerOptions, type RestartOptions, startModelServer } from "./model-server.js";
 export type { ServerMethod, ServerRequest } from "./request-log.js";
 export {

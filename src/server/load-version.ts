@@ -1,6 +1,7 @@
 /** Loading the folder of a version: made a servable, warmed up, and tried again where that fails. */
 import { stat } from "node:fs/promises";
 import { untilAborted } from "../deadline.js";
+import type { ServingError } from "../errors.js";
 import type { Clock } from "./clock.js";
 import { failureOf, refusal } from "./refusal.js";
 import { isServable, type Servable } from "./servable.js";
@@ -39,10 +40,12 @@ export async function servableFrom(loadServable: LoadServable, versionDir: strin
   throw new TypeError(`loadServable: expected a servable, got ${servable === null ? "null" : typeof servable}`);
 }
 
-/** How often and when a version is tried again that did not load. */
+/** How often and when a version is tried again that did not load, and who is told. */
 export interface LoadRetries {
   readonly maxRetries: number;
   readonly intervalMs: number;
+  /** Called for each attempt that fails; the first is 1. */
+  readonly onFailure: (version: bigint, error: ServingError, attempt: number) => void;
 }
 
 /**
@@ -50,15 +53,17 @@ export interface LoadRetries {
  *
  * @param signal - Ends the wait for the next attempt.
  */
-export function loadWithRetries({ maxRetries, intervalMs }: LoadRetries, clock: Clock, signal: AbortSignal): LoadSource {
-  return async (source, isWanted) => {
-    for (let retries = 0; ; retries++) {
+export function loadWithRetries({ maxRetries, intervalMs, onFailure }: LoadRetries, clock: Clock, signal: AbortSignal): LoadSource {
+  return async (source, { version, isWanted }) => {
+    for (let attempt = 1; ; attempt++) {
       try {
         return await source();
       } catch (error) {
-        if (retries === maxRetries) throw failureOf(error);
+        const failure = failureOf(error);
+        onFailure(version, failure, attempt);
+        if (attempt > maxRetries) throw failure;
         await untilAborted<void>(signal, (resolve) => clock.after(intervalMs, () => resolve()));
-        if (!isWanted()) throw failureOf(error);
+        if (!isWanted()) throw failure;
       }
     }
   };

@@ -1,5 +1,7 @@
 /** Which models, versions and labels the server has, how a model spec finds one of them, and what replaces them. */
+import { isDeepStrictEqual } from "node:util";
 import { onAbort, untilAborted } from "../deadline.js";
+import type { ServingError } from "../errors.js";
 import { type ModelConfig, type ModelServerConfig, pickVersions } from "../model-server-config.js";
 import type { ModelSpec } from "../model-spec.js";
 import type { ModelVersionState, ModelVersionStatus } from "../transport/transport.js";
@@ -9,7 +11,7 @@ import { checkModelList, checkPlatforms, checkSamePlatforms } from "./config-che
 import { LabelMap } from "./label-map.js";
 import { loadWithRetries, servableFrom, type VersionName } from "./load-version.js";
 import { type GivenModels, givenConfig, modelsFrom, type VersionLabels, wholeVersion } from "./model-map.js";
-import { type ModelManagerOptions, type ModelSettings, modelSettings, type StateChange } from "./model-options.js";
+import { type ModelManagerOptions, type ModelSettings, modelSettings } from "./model-options.js";
 import { refusal } from "./refusal.js";
 import type { Servable } from "./servable.js";
 import type { ServableHandle, ServableSource } from "./servable-handle.js";
@@ -43,7 +45,6 @@ export class ModelManager implements ServableSource {
   /** What the options say without a configuration file. */
   readonly #givenConfig: readonly ModelConfig[];
   readonly #batching: Batching | undefined;
-  readonly #load: LoadSource;
   readonly #labels = new LabelMap();
   /** Every model there ever was. */
   readonly #models = new Map<string, ServedModel>();
@@ -67,10 +68,9 @@ export class ModelManager implements ServableSource {
   constructor(options: ModelManagerOptions = {}) {
     this.#settings = modelSettings(options);
     this.#configFile = options.modelConfigFile;
-    const { models, versionLabels, clock, maxLoadRetries: maxRetries, loadRetryIntervalMs: intervalMs } = this.#settings;
+    const { models, versionLabels, clock } = this.#settings;
     this.#given = modelsFrom(models);
     this.#givenConfig = givenConfig(this.#given, versionLabels);
-    this.#load = loadWithRetries({ maxRetries, intervalMs }, clock, this.#closing.signal);
     this.#batching = options.batching === undefined ? undefined : new Batching(options.batching, clock, this.#settings.onBatching);
     if (this.#configFile === undefined) this.#serveGiven();
     else assertOnlyServables(this.#given, versionLabels);
@@ -106,9 +106,15 @@ export class ModelManager implements ServableSource {
     if (intervalMs > 0 && !this.#closing.signal.aborted) onAbort(this.#closing.signal, repeat(this.#settings.clock, intervalMs, run));
   }
 
-  /** Stop looking at files and waiting for models; what is served stays. */
+  /** Stop looking at files and waiting for models, and let no request wait for others of its batch; what is served stays. */
   close(): void {
     this.#closing.abort(refusal("UNAVAILABLE", "The server was closed before the models became available"));
+    this.#batching?.flush();
+  }
+
+  /** Refuse what still waits for a thread of batching, once nobody is left to take its answer. */
+  refuseWaiting(): void {
+    this.#batching?.close();
   }
 
   /** @throws ServingError with the code and text of the real server if there is no such model, version or label. */
@@ -211,7 +217,8 @@ export class ModelManager implements ServableSource {
     checkPlatforms(models);
     this.#labels.replace(labels);
     const before = new Set(this.#monitored.map(({ name }) => name));
-    this.#monitored = models;
+    // The same again, as a file that is read at intervals says it, must not undo a look that is under way.
+    if (!isDeepStrictEqual(models, this.#monitored)) this.#monitored = models;
     // Nobody else looks, or not soon.
     if (awaited === "servable" || this.#settings.fileSystemPollMs === 0) await this.poll();
     await this.#arrived(
@@ -237,7 +244,8 @@ export class ModelManager implements ServableSource {
     if (given !== undefined) return given;
     const folders = await versionFolders(basePath);
     if (folders === undefined) this.#tellOfUnreadable(name, basePath);
-    return folders === undefined ? undefined : mapValues(folders, (folder, version) => () => this.#loadFolder(folder, { name, version }));
+    if (folders === undefined) return undefined;
+    return new Map(Array.from(folders, ([version, folder]) => [version, () => this.#loadFolder(folder, { name, version })]));
   }
 
   async #loadFolder(folder: string, model: VersionName): Promise<Servable> {
@@ -245,7 +253,8 @@ export class ModelManager implements ServableSource {
     if (!this.#settings.enableModelWarmup) return servable;
     // Loaded when needed, like what reads configurations: a server of JavaScript servables starts without them.
     const { replayWarmup } = await import("./warmup-replay.js");
-    await replayWarmup(folder, servable, { version: model.version, batching: this.#batching });
+    const checksMethodNames = this.#settings.enableSignatureMethodNameCheck;
+    await replayWarmup(folder, servable, { version: model.version, batching: this.#batching, checksMethodNames });
     return servable;
   }
 
@@ -286,20 +295,20 @@ export class ModelManager implements ServableSource {
     const known = this.#models.get(name);
     if (known !== undefined) return known;
     const onChange = (version: bigint, state: ModelVersionState, error: VersionError | undefined) => {
-      this.#tell({ name, version, state, ...(error === undefined ? {} : { error }) });
+      const change = { name, version, state, ...(error === undefined ? {} : { error }) };
+      tell(() => this.#settings.onStateChange(change), { option: "onStateChange", code: "TFSERVING_ON_STATE_CHANGE" });
       for (const look of this.#watchers) look();
     };
-    const model = new ServedModel({ load: this.#load, onChange });
+    const model = new ServedModel({ load: this.#loadOf(name), onChange });
     this.#models.set(name, model);
     return model;
   }
 
-  #tell(change: StateChange): void {
-    try {
-      this.#settings.onStateChange(change);
-    } catch (error) {
-      process.emitWarning(`onStateChange: ${String(error)}`, { code: "TFSERVING_ON_STATE_CHANGE" });
-    }
+  #loadOf(name: string): LoadSource {
+    const { clock, maxLoadRetries: maxRetries, loadRetryIntervalMs: intervalMs, onLoadFailure } = this.#settings;
+    const onFailure = (version: bigint, error: ServingError, attempt: number) =>
+      tell(() => onLoadFailure({ name, version, error, attempt }), { option: "onLoadFailure", code: "TFSERVING_ON_LOAD_FAILURE" });
+    return loadWithRetries({ maxRetries, intervalMs, onFailure }, clock, this.#closing.signal);
   }
 
   #isAvailable(name: string, version: bigint): boolean {
@@ -324,8 +333,11 @@ function assertOnlyServables({ basePaths }: GivenModels, versionLabels: VersionL
   if (name !== undefined) throw new TypeError(`model "${name}": expected its base path and labels in the modelConfigFile only`);
 }
 
-function mapValues<K, From, To>(entries: Iterable<readonly [K, From]>, convert: (value: From, key: K) => To): Map<K, To> {
-  const mapped = new Map<K, To>();
-  for (const [key, value] of entries) mapped.set(key, convert(value, key));
-  return mapped;
+/** Calls a function of the options; what it throws is a warning. */
+function tell(call: () => void, { option, code }: { readonly option: string; readonly code: string }): void {
+  try {
+    call();
+  } catch (error) {
+    process.emitWarning(`${option}: ${String(error)}`, { code });
+  }
 }

@@ -1,6 +1,7 @@
 /** The options that say which models a server has, and how it treats them. */
 import type { BatchingParameters } from "../config/batching-parameters.js";
 import { maxTimerMs } from "../deadline.js";
+import type { ServingError } from "../errors.js";
 import { assertCount } from "../option-checks.js";
 import type { ModelVersionState } from "../transport/transport.js";
 import type { BatchingEvent } from "./batching.js";
@@ -16,6 +17,16 @@ export interface StateChange {
   readonly state: ModelVersionState;
   /** Why it failed. */
   readonly error?: VersionError | undefined;
+}
+
+/** An attempt to load a version has failed. */
+export interface LoadFailure {
+  readonly name: string;
+  readonly version: bigint;
+  /** What went wrong with the folder, in `loadServable` or in the warm-up; what was thrown there is its `cause`. */
+  readonly error: ServingError;
+  /** 1 for the first. */
+  readonly attempt: number;
 }
 
 /** Options of a server's models. */
@@ -47,7 +58,7 @@ export interface ModelOptions {
   readonly modelConfigFile?: string | undefined;
   /**
    * How often the file is read and applied again, changed or not, which also undoes reloads; 0 reads it once. A file that is missing or
-   * refused then changes nothing.
+   * refused then changes nothing. Anything but 0 needs `modelConfigFile`.
    *
    * @defaultValue 0
    */
@@ -83,6 +94,11 @@ export interface ModelOptions {
   readonly batching?: BatchingParameters | undefined;
   /** Called whenever a version comes into a state, for logs and for tests that wait for it; what it throws is a warning. */
   readonly onStateChange?: ((change: StateChange) => void) | undefined;
+  /**
+   * Called for every attempt to load a version that fails, those before the last one too, of which `onStateChange` does not tell: the version
+   * is `LOADING` all the while. What it throws is a warning.
+   */
+  readonly onLoadFailure?: ((failure: LoadFailure) => void) | undefined;
 }
 
 /** Defaults of {@link ModelOptions}. */
@@ -110,6 +126,7 @@ export type ModelSettings = { readonly [Name in keyof typeof modelDefaults]: Non
   readonly loadServable: LoadServable;
   readonly clock: Clock;
   readonly onStateChange: (change: StateChange) => void;
+  readonly onLoadFailure: (failure: LoadFailure) => void;
   readonly onBatching: (event: BatchingEvent) => void;
 };
 
@@ -122,6 +139,7 @@ export function modelSettings(options: ModelManagerOptions): ModelSettings {
     loadServable: refuseFolder,
     clock: systemClock,
     onStateChange: nothing,
+    onLoadFailure: nothing,
     onBatching: nothing,
     ...given,
   };
@@ -135,6 +153,9 @@ export function modelSettings(options: ModelManagerOptions): ModelSettings {
     throw new TypeError(`modelConfigFile: expected a path, got ${JSON.stringify(options.modelConfigFile)}`);
   }
   for (const name of ["modelConfigFilePollMs", "fileSystemPollMs", "loadRetryIntervalMs"] as const) assertMs(name, settings[name]);
+  if (settings.modelConfigFilePollMs > 0 && options.modelConfigFile === undefined) {
+    throw new TypeError("modelConfigFilePollMs: expected a modelConfigFile to read and apply again");
+  }
   assertCount("maxLoadRetries", settings.maxLoadRetries, 0);
   return settings;
 }

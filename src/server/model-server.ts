@@ -16,7 +16,7 @@ import type { ServerRequest } from "./request-log.js";
 export interface ModelServerOptions extends ModelOptions, FrontOptions {
   /**
    * Threads of gRPC (`--grpc_max_threads`), of which one runs no calls: so many less one run at a time, and one more fails at once with
-   * `RESOURCE_EXHAUSTED`.
+   * `RESOURCE_EXHAUSTED`. A call whose deadline has passed counts until its function ends.
    *
    * @defaultValue no limit
    */
@@ -68,7 +68,10 @@ export interface ModelServer extends AsyncDisposable {
    * another process has taken a port meanwhile: both ports are closed then, until the next restart.
    */
   restart(options?: RestartOptions): Promise<void>;
-  /** Stop listening, wait up to 5 s for running calls, then end what is left. Pauses and delays end at once. Closing twice is harmless. */
+  /**
+   * Stop listening, wait up to 5 s for running calls, then end what is left. Pauses, delays and waits for more requests of a batch end at
+   * once. Closing twice is harmless.
+   */
   close(): Promise<void>;
 }
 
@@ -86,6 +89,7 @@ const optionNames: OptionNames<ModelServerOptions> = {
     enableModelWarmup: true,
     batching: true,
     onStateChange: true,
+    onLoadFailure: true,
     maxGrpcThreads: true,
     restTimeoutMs: true,
     enableRestCors: true,
@@ -123,9 +127,10 @@ export async function startModelServer(options: ModelServerOptions = {}): Promis
 
   const gate = new CallGate(maxGrpcThreads);
   const fronts = new Fronts({ manager, gate, metrics, settings }, { host, grpcPort, restPort });
-  const close = () => {
+  const close = async () => {
     manager.close();
-    return fronts.close();
+    await fronts.close();
+    manager.refuseWaiting();
   };
   try {
     await manager.start();

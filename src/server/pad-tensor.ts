@@ -17,12 +17,18 @@ const maxPaddedElements = 2 ** 28;
  */
 export function padTo(inputs: readonly AnyTensor[]): readonly AnyTensor[] {
   const ranks = new Set(inputs.map(({ shape }) => shape.length));
-  const rank = Math.max(...ranks);
   // The real server ends at the first.
   if (ranks.size > 1) throw refusal("FAILED_PRECONDITION", "Tensors with the same name from different tasks have different ranks");
+  const [rank = 1] = ranks;
   if (rank > maxPaddedRank) throw refusal("INVALID_ARGUMENT", `Only tensors with rank from 1 to ${maxPaddedRank} can be padded.`);
-  const sizes = Array.from({ length: rank - 1 }, (_, axis) => Math.max(...inputs.map(({ shape }) => shape[axis + 1] ?? 0)));
+  const sizes = Array.from({ length: rank - 1 }, (_, axis) => largest(inputs, axis + 1));
   return inputs.map((input) => padded(input, [input.shape[0] ?? 0, ...sizes]));
+}
+
+function largest(inputs: readonly AnyTensor[], axis: number): number {
+  let size = 0;
+  for (const { shape } of inputs) size = Math.max(size, shape[axis] ?? 0);
+  return size;
 }
 
 function padded(input: AnyTensor, shape: readonly number[]): AnyTensor {

@@ -3,7 +3,7 @@
  *
  * Order, codes and texts are those of TensorFlow Serving 2.20.0 (`predict_util.cc`, `get_model_metadata_impl.cc`).
  */
-import { atDeadline } from "../deadline.js";
+import { maxTimerMs } from "../deadline.js";
 import { inferenceMethodNames } from "../inference-messages.js";
 import { type ModelSpec, signatureNameOf } from "../model-spec.js";
 import { type Signature, tensorNameOf } from "../signature.js";
@@ -13,7 +13,7 @@ import type { ModelMetadata, PredictResult, TensorMap } from "../transport/trans
 import type { RunModel } from "./batching.js";
 import { failureOf, refusal } from "./refusal.js";
 import { type PredictContext, tensorsFromOutputs } from "./servable.js";
-import { type ServableHandle, type ServableSource, whileHeld } from "./servable-handle.js";
+import { leaveRunning, type ServableHandle, type ServableSource, whileHeld } from "./servable-handle.js";
 
 /** An input that was sent: a tensor, or one whose dtype this package has no tensors for but TensorFlow has. */
 export type SentInput = AnyTensor | { readonly dtype: UnsupportedDType };
@@ -126,9 +126,10 @@ function collectInputs(signature: Signature, sent: SentInputs): Record<string, S
     throw refusal("INVALID_ARGUMENT", sizeMismatch(sent.names, expected));
   }
   const inputs: Record<string, SentInput> = Object.create(null);
+  const sentNames = new Set(sent.names);
   const used: string[] = [];
   for (const name of expected) {
-    if (sent.names.includes(name)) {
+    if (sentNames.has(name)) {
       inputs[name] = decode(sent, name);
       used.push(name);
       continue;
@@ -152,11 +153,12 @@ function collectInputs(signature: Signature, sent: SentInputs): Record<string, S
 }
 
 function sizeMismatch(sent: readonly string[], expected: readonly string[]): string {
-  const extra = sorted(sent.filter((name) => !expected.includes(name)));
-  const missing = sorted(expected.filter((name) => !sent.includes(name)));
+  const [sentNames, expectedNames] = [new Set(sortedByBytes(sent)), new Set(sortedByBytes(expected))];
+  const extra = [...sentNames].filter((name) => !expectedNames.has(name)).join();
+  const missing = [...expectedNames].filter((name) => !sentNames.has(name)).join();
   return (
-    `input size does not match signature: ${sent.length}!=${expected.length} len({${sorted(sent)}}) != len({${sorted(expected)}}). ` +
-    `Sent extra: {${extra}}. Missing but required: {${missing}}.`
+    `input size does not match signature: ${sent.length}!=${expected.length} ` +
+    `len({${[...sentNames].join()}}) != len({${[...expectedNames].join()}}). Sent extra: {${extra}}. Missing but required: {${missing}}.`
   );
 }
 
@@ -183,7 +185,7 @@ function checkOutputFilter(signature: Signature, outputFilter: readonly string[]
 
 /** The graph counts its arguments in the order of their names. */
 function checkDTypes(signature: Signature, inputs: Readonly<Record<string, SentInput>>): void {
-  for (const [index, name] of Object.keys(inputs).sort(byBytes).entries()) {
+  for (const [index, name] of sortedByBytes(Object.keys(inputs)).entries()) {
     const want = signature.inputs[name]?.dtype;
     const got = inputs[name]?.dtype;
     if (want === undefined || got === undefined || want === got) continue;
@@ -195,31 +197,45 @@ function checkDTypes(signature: Signature, inputs: Readonly<Record<string, SentI
 /**
  * What a servable's function answers, or DEADLINE_EXCEEDED when that comes first; the function is told by its signal.
  *
+ * The servable is held, and the thread of the call is not free, until the function itself has ended.
+ *
  * @throws ServingError if the deadline passes or the function fails.
  */
 export async function callServable<T>(
-  { version }: ServableHandle,
+  { version, loaded }: ServableHandle,
   { signatureName, deadline }: { readonly signatureName: string; readonly deadline: number },
   invoke: (context: PredictContext) => T | Promise<T>,
 ): Promise<T> {
   const controller = new AbortController();
   let stop: () => void = () => undefined;
   const expired = new Promise<never>((_resolve, reject) => {
-    stop = atDeadline(deadline, () => {
+    stop = afterDeadline(deadline, () => {
       const error = refusal("DEADLINE_EXCEEDED", "Timed out waiting for notification");
       // First the call, then the signal: what the servable makes of its abort must not become the answer.
       reject(error);
       controller.abort(error);
     });
   });
-  const invoked = async () => invoke({ signatureName, version, signal: controller.signal });
+  const release = loaded.hold();
+  const invoked = (async () => invoke({ signatureName, version, signal: controller.signal }))();
+  const ended = invoked.then(release, release);
   try {
-    return await Promise.race([expired, invoked()]);
+    return await Promise.race([expired, invoked]);
   } catch (error) {
-    throw failureOf(error);
+    const failure = failureOf(error);
+    leaveRunning(failure, ended);
+    throw failure;
   } finally {
     stop();
   }
+}
+
+/** Run something at a deadline, without keeping the process alive for it: the server itself does so until it is closed. */
+function afterDeadline(deadline: number, run: () => void): () => void {
+  const remainingMs = deadline - performance.now();
+  if (remainingMs > maxTimerMs) return () => undefined;
+  const timer = setTimeout(run, Math.max(remainingMs, 0)).unref();
+  return () => clearTimeout(timer);
 }
 
 /** A tensor with memory of its own. */
@@ -230,10 +246,13 @@ export function copyTensor(source: AnyTensor): AnyTensor {
 }
 
 function sorted(names: readonly string[]): string {
-  return [...names].sort(byBytes).join(",");
+  return sortedByBytes(names).join();
 }
 
-/** The order of std::set<std::string>. */
-function byBytes(a: string, b: string): number {
-  return Buffer.compare(Buffer.from(a), Buffer.from(b));
+/** In the order of std::set<std::string>. */
+function sortedByBytes(names: readonly string[]): string[] {
+  // A request can have very many names: each is encoded once, one character per byte.
+  const keyed = names.map((name) => ({ name, key: Buffer.from(name).toString("latin1") }));
+  keyed.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
+  return keyed.map(({ name }) => name);
 }

@@ -1,10 +1,10 @@
 /** The REST front: paths, verbs, bodies and status codes as in TensorFlow Serving 2.20.0 (`http_rest_api_handler.cc`, `http_server.cc`). */
-import type { Server } from "node:net";
+import type { Server, Socket } from "node:net";
 import { promisify } from "node:util";
 import { gunzip } from "node:zlib";
 import type { ServingError, StatusCode } from "../errors.js";
 import { type ModelSpec, signatureNameOf } from "../model-spec.js";
-import type { GatedCall } from "./call-gate.js";
+import type { Caller, GatedCall } from "./call-gate.js";
 import type { FrontContext } from "./front-context.js";
 import { createHttpServer, errorPage, type HttpAnswer, type HttpRequest } from "./http-connection.js";
 import { classify, regress } from "./inference-service.js";
@@ -61,13 +61,19 @@ export function createRestServer(context: FrontContext): Server {
   const { metrics, settings } = context;
   const { metricsPath, enableRestCors } = settings;
   const cors = enableRestCors ? corsHeaders : [];
-  return createHttpServer(async (request) => {
+  const answerTo = async (request: HttpRequest): Promise<HttpAnswer | undefined> => {
     const { target } = request;
     const path = target.replace(/\?.*/s, "");
     if (path === metricsPath) return metricsAnswer(metrics, target, path);
     if (!/^\/v1\//i.test(target)) return errorPage(404);
     const answer = await respond(context, request);
     return answer && { ...answer, headers: [...answer.headers, ...cors] };
+  };
+  return createHttpServer(async (request) => {
+    const answer = await answerTo(request);
+    // Calls have been held already, but not pages and what asks for no call.
+    if (answer !== undefined) await context.gate.hold(callerOn(request.socket));
+    return answer;
   });
 }
 
@@ -92,9 +98,10 @@ async function respond(context: FrontContext, request: HttpRequest): Promise<Htt
     }
     call = callFrom(method, target, await inflated(request));
     const text = await context.gate.run(gatedCall(context, request, call));
+    if (text === undefined) return undefined;
     // Only a version beyond int64 has no text.
     count(text === "" ? "INVALID_ARGUMENT" : "OK");
-    return text === undefined ? undefined : { status: text === "" ? 400 : 200, headers: jsonHeaders, body: text };
+    return { status: text === "" ? 400 : 200, headers: jsonHeaders, body: text };
   } catch (error) {
     const { code, message } = failureOf(error);
     count(code);
@@ -135,14 +142,30 @@ function bodyOrError(bytes: Uint8Array, method: "predict" | "classify" | "regres
 function gatedCall(context: FrontContext, { headers, socket }: HttpRequest, call: RestCall): GatedCall<BinaryString> {
   const signatureName = "body" in call && "signatureName" in call.body ? call.body.signatureName : undefined;
   return {
+    ...callerOn(socket),
     request: serverRequest({ transport: "rest", method: call.method, spec: { ...call.spec, signatureName }, headers }),
     answer: () => answerCall(context, call),
     corrupt: (text) => "\xff".repeat(text.length),
     closeConnection: () => socket.destroy(),
-    isGone: () => socket.destroyed,
+  };
+}
+
+/** Who waits at the other end of a connection. */
+function callerOn(socket: Socket): Caller {
+  let hasLeft = false;
+  return {
+    isGone: () => hasLeft || socket.destroyed,
     onGone: (run) => {
-      socket.once("close", run);
-      return () => socket.off("close", run);
+      const leave = () => {
+        hasLeft = true;
+        run();
+      };
+      // Closing a connection looks like shutting its writing side: while a call waits here its client is taken to have given up.
+      if (socket.readableEnded) queueMicrotask(leave);
+      for (const event of ["end", "close"]) socket.on(event, leave);
+      return () => {
+        for (const event of ["end", "close"]) socket.off(event, leave);
+      };
     },
   };
 }

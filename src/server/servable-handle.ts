@@ -21,6 +21,19 @@ export interface ServableSource {
   resolve(spec: ModelSpec): ServableHandle;
 }
 
+/** What goes on although its call has failed, by the error of the call. */
+const unfinished = new WeakMap<Error, Promise<void>>();
+
+/** Note that a function may go on although its call fails. */
+export function leaveRunning(failure: Error, ended: Promise<void>): void {
+  unfinished.set(failure, ended);
+}
+
+/** Resolves when what has failed with an error has ended, too. */
+export async function endOf(failure: unknown): Promise<void> {
+  await unfinished.get(failure as Error);
+}
+
 /** The outcome of a call on a servable, which stays until then, UNLOADING if it is not wanted any more. */
 export async function whileHeld<T>({ loaded }: ServableHandle, call: () => Promise<T>): Promise<T> {
   const release = loaded.hold();

@@ -1,5 +1,6 @@
 /** What the embedded server serves: signatures and a function, made by {@link servable}. */
 import { ServingError } from "../errors.js";
+import { mapRecord } from "../messages.js";
 import { type Signature, type TensorSpec, tensorFromPlain } from "../signature.js";
 import { type DType, isDType } from "../tensor/dtype.js";
 import { type AnyTensor, type TensorElement, type TensorLike, type TensorOf, type TypedArray, tensorFrom } from "../tensor/tensor.js";
@@ -146,8 +147,8 @@ export function servable<const S extends Record<string, SignatureInit>>(definiti
   const { classify, regress } = definition;
   const signatures = mapRecord<SignatureInit, Signature>(definition.signatures, (init, name) => ({
     methodName: init.methodName ?? "tensorflow/serving/predict",
-    inputs: mapRecord(init.inputs, (spec, input) => tensorSpec(spec, `signature "${name}", input "${input}"`)),
-    outputs: mapRecord(init.outputs, (spec, output) => tensorSpec(spec, `signature "${name}", output "${output}"`)),
+    inputs: mapRecord(init.inputs ?? {}, (spec, input) => tensorSpec(spec, `signature "${name}", input "${input}"`)),
+    outputs: mapRecord(init.outputs ?? {}, (spec, output) => tensorSpec(spec, `signature "${name}", output "${output}"`)),
   }));
   return {
     signatures,
@@ -203,10 +204,4 @@ function tensorSpec(init: TensorSpecInit, what: string): TensorSpec {
   const name = init.tensorName === undefined ? {} : { tensorName: init.tensorName };
   const spec = { dtype: init.dtype, shape: init.shape === null ? null : Object.freeze([...sizes]), ...name };
   return init.default === undefined ? spec : { ...spec, default: tensorFrom(init.default, init.dtype) };
-}
-
-function mapRecord<From, To>(record: Readonly<Record<string, From>>, convert: (value: From, name: string) => To): Record<string, To> {
-  const mapped: Record<string, To> = Object.create(null);
-  for (const [name, value] of Object.entries(record ?? {})) mapped[name] = convert(value, name);
-  return mapped;
 }

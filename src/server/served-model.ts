@@ -6,13 +6,19 @@ import type { Servable } from "./servable.js";
 /** Where the servable of a version comes from: it is there, or has to be loaded. */
 export type VersionSource = Servable | (() => Promise<Servable>);
 
+/** What is loaded. */
+export interface Wanted {
+  readonly version: bigint;
+  /** False once nobody has a use for the outcome. */
+  readonly isWanted: () => boolean;
+}
+
 /**
  * Loads what has to be loaded, perhaps in several attempts.
  *
- * @param isWanted - False once nobody has a use for the outcome.
  * @throws ServingError whatever goes wrong.
  */
-export type LoadSource = (source: () => Promise<Servable>, isWanted: () => boolean) => Promise<Servable>;
+export type LoadSource = (source: () => Promise<Servable>, wanted: Wanted) => Promise<Servable>;
 
 /** Why a version failed: a `ServingError`, or anything of its shape. */
 export interface VersionError {
@@ -157,12 +163,10 @@ export class ServedModel {
       if (isCurrent()) this.#put(version, outcome);
       this.#unloadUnwanted();
     };
-    this.#options
-      .load(source, () => isCurrent() && this.#sources.has(version))
-      .then(
-        (servable) => settle({ state: "AVAILABLE", loaded: new LoadedServable(servable) }),
-        ({ code, message }: ServingError) => settle({ state: "END", error: { code, message } }),
-      );
+    this.#options.load(source, { version, isWanted: () => isCurrent() && this.#sources.has(version) }).then(
+      (servable) => settle({ state: "AVAILABLE", loaded: new LoadedServable(servable) }),
+      ({ code, message }: ServingError) => settle({ state: "END", error: { code, message } }),
+    );
   }
 
   /** Preserves availability: nothing is unloaded before a wanted version has taken over, unless none is wanted. */

@@ -4,20 +4,20 @@ import { dtypeToUpstreamName } from "../tensor/dtype.js";
 
 /** The text, without the defaults of inputs. */
 export function signatureText({ inputs, outputs, methodName }: Signature): string {
-  return [...tensorInfos("inputs", inputs), ...tensorInfos("outputs", outputs), `method_name: ${quoted(methodName)}`, ""].join("\n");
+  return [...tensorInfos("inputs", inputs), ...tensorInfos("outputs", outputs), `method_name: ${escapedText(methodName)}`, ""].join("\n");
 }
 
 function tensorInfos(field: string, specs: Readonly<Record<string, TensorSpec>>): string[] {
   return Object.keys(specs)
     .sort()
-    .flatMap((name) => block(field, [`key: ${quoted(name)}`, ...block("value", tensorInfo(name, specs[name] as TensorSpec))]));
+    .flatMap((name) => block(field, [`key: ${escapedText(name)}`, ...block("value", tensorInfo(name, specs[name] as TensorSpec))]));
 }
 
 function tensorInfo(name: string, spec: TensorSpec): string[] {
   const { dtype, shape } = spec;
   const dims = (shape ?? []).flatMap((size) => block("dim", [`size: ${size ?? -1}`]));
   return [
-    `name: ${quoted(tensorNameOf(name, spec))}`,
+    `name: ${escapedText(tensorNameOf(name, spec))}`,
     `dtype: ${dtypeToUpstreamName(dtype)}`,
     ...block("tensor_shape", shape === null ? ["unknown_rank: true"] : dims),
   ];
@@ -27,6 +27,20 @@ function block(name: string, lines: readonly string[]): string[] {
   return [`${name} {`, ...lines.map((line) => `  ${line}`), "}"];
 }
 
-function quoted(text: string): string {
-  return `"${text.replace(/["\\]/g, "\\$&").replaceAll("\n", "\\n")}"`;
+const shortEscapes: Readonly<Record<string, string>> = {
+  "\n": "\\n",
+  "\r": "\\r",
+  "\t": "\\t",
+  '"': '\\"',
+  "'": "\\'",
+  "\\": "\\\\",
+};
+
+/** A text as `absl::CEscape` writes it: bytes that are no printable ASCII in octal. */
+function escapedText(text: string): string {
+  const escaped = Array.from(Buffer.from(text), (byte) => {
+    const char = String.fromCharCode(byte);
+    return shortEscapes[char] ?? (byte >= 0x20 && byte < 0x7f ? char : `\\${byte.toString(8).padStart(3, "0")}`);
+  });
+  return `"${escaped.join("")}"`;
 }

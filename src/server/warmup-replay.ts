@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { type FormatError, isServingError, type ServingError } from "../errors.js";
 import { inferenceMethodNames } from "../inference-messages.js";
 import { decodePredictionLog } from "../warmup/prediction-log.js";
-import { readTFRecords } from "../warmup/tfrecord.js";
+import { isCutOff, readTFRecords } from "../warmup/tfrecord.js";
 import { maxServerRecords } from "../warmup/validate.js";
 import { pathInVersion } from "../warmup/warmup-file.js";
 import type { WarmupRecord } from "../warmup/warmup-record.js";
@@ -24,6 +24,8 @@ import { LoadedServable } from "./served-model.js";
 export interface WarmupTarget {
   readonly version: bigint;
   readonly batching: Batching | undefined;
+  /** Whether the method name of a signature has to fit the call. */
+  readonly checksMethodNames: boolean;
 }
 
 /** As long as it takes: no deadline of a call applies. */
@@ -34,12 +36,12 @@ const deadline = Number.POSITIVE_INFINITY;
  *
  * @throws ServingError with the code and text of the real server, whatever goes wrong: the version must not be served then.
  */
-export async function replayWarmup(versionDir: string, servable: Servable, { version, batching }: WarmupTarget): Promise<void> {
+export async function replayWarmup(versionDir: string, servable: Servable, target: WarmupTarget): Promise<void> {
   const path = join(versionDir, pathInVersion);
   if (!(await exists(path))) return;
   const loaded = new LoadedServable(servable);
   // Whatever model and version a request names, it is run here.
-  const source: ServableSource = { resolve: ({ name }) => ({ name, version, loaded, batching }) };
+  const source: ServableSource = { resolve: ({ name }) => ({ ...target, name, loaded }) };
   let count = 0;
   try {
     for await (const bytes of readTFRecords(path)) {
@@ -102,7 +104,7 @@ async function runRecord(record: WarmupRecord, source: ServableSource): Promise<
 /** What TensorFlow says of a file that is no TFRecord file, or was cut off. */
 function damaged(error: FormatError): ServingError {
   const { offset = 0 } = error;
-  const isCut = error.message.includes("the file ends inside the record");
+  const isCut = isCutOff(error);
   const what = isCut ? `truncated record at ${offset}' failed with Read less bytes than requested` : `corrupted record at ${offset}`;
   const doubt = offset === 0 && !isCut ? " (Is this even a TFRecord file?)" : "";
   return refusal("DATA_LOSS", `${what}${doubt}. Please verify your warmup data is in TFRecord format.`, error);

@@ -251,6 +251,13 @@ export async function countTFRecords(path: string): Promise<number> {
   }
 }
 
+const cutOff = new WeakSet<FormatError>();
+
+/** Whether an error of {@link readTFRecords} says that the last record is cut off, not damaged. */
+export function isCutOff(error: FormatError): boolean {
+  return cutOff.has(error);
+}
+
 /** The length in a record's header; `undefined` if its checksum does not fit. */
 function lengthIn(bytes: Uint8Array, at: number): number | undefined {
   if (uint32At(bytes, at + 8) !== maskedCrc32c(bytes.subarray(at, at + 8))) return undefined;
@@ -297,8 +304,10 @@ class Unread {
   /** Check that no record is left without its end. */
   assertEnd(): void {
     const left = this.#end - this.#start;
-    if (left >= headerBytes)
-      throw this.#error(`expected ${this.#length() + framingBytes} bytes, got ${left}: the file ends inside the record`);
+    if (left < headerBytes) return;
+    const error = this.#error(`expected ${this.#length() + framingBytes} bytes, got ${left}: the file ends inside the record`);
+    cutOff.add(error);
+    throw error;
   }
 
   /** Checked length of the next record's data. */

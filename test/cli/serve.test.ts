@@ -274,7 +274,7 @@ describe("rejects", () => {
     [
       "folders that do not load, and tells why",
       () => [...base(), "--servable", path("broken.mjs"), "--max_num_load_retries=1", "--load_retry_interval_micros=0"],
-      "base/7 did not load: no default 7\n",
+      "default version 7: attempt 2 failed (INTERNAL: no default 7)\n",
     ],
     ["a module without default export", () => ["--servable", path("nothing.mjs")], "nothing.mjs: expected a function loadServable or"],
     ["a missing module", () => ["--servable", path("missing.mjs")], "missing.mjs"],

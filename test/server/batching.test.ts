@@ -1,7 +1,9 @@
 import { readFileSync } from "node:fs";
+import { setTimeout as pause } from "node:timers/promises";
 import { Client, credentials } from "@grpc/grpc-js";
 import { describe, expect, it } from "vitest";
 import { PredictRequest } from "../../gen/tensorflow_serving/apis/predict.js";
+import { PredictionClient } from "../../src/client/prediction-client.js";
 import { type BatchingParameters, parseBatchingParameters } from "../../src/config/batching-parameters.js";
 import { tensorFromProto } from "../../src/messages.js";
 import { Batching, type BatchingEvent } from "../../src/server/batching.js";
@@ -54,11 +56,11 @@ class Batched {
   readonly clock = new VirtualSchedule();
   readonly events: BatchingEvent[] = [];
   readonly runs: { readonly x: AnyTensor; readonly deadline: number; end(outputs?: TensorMap): void; fail(error: Error): void }[] = [];
-  readonly #batching: Batching;
+  readonly batching: Batching;
   readonly #loaded = new LoadedServable(halfPlusTwo);
 
   constructor(parameters: BatchingParameters) {
-    this.#batching = new Batching(parameters, this.clock, (event) => this.events.push(event));
+    this.batching = new Batching(parameters, this.clock, (event) => this.events.push(event));
   }
 
   /** @returns The answered rows, or code and text. */
@@ -77,7 +79,7 @@ class Batched {
         this.runs.push({ x, deadline: until, end: (answer) => resolve({ ...(answer ?? doubled()) }), fail: reject });
       });
     // What is wrong with a request alone is thrown before it waits.
-    const run = async () => this.#batching.run(request, runModel);
+    const run = async () => this.batching.run(request, runModel);
     return run().then(
       ({ y }) => `[${y?.shape}] ${y?.values.join()}`,
       (error: { code: string; message: string }) => `${error.code}: ${error.message}`,
@@ -157,6 +159,40 @@ describe("server-side batching", () => {
       [5, 6, 7, 8],
     ]);
     expect(await answer).toBe("[8] 2,4,6,8,10,12,14,16");
+  });
+
+  it("refuses a split request whose parts are answered in different widths", async () => {
+    const sizes = { maxBatchSize: 4, maxExecutionBatchSize: 2, enableLargeBatchSplitting: true };
+    const batched = new Batched({ ...sizes, padVariableLengthInputs: true, batchTimeoutMicros: 20_000 });
+    const other = batched.ask({ x: tensor("float32", [1, 5], [1, 2, 3, 4, 5]) });
+    const split = batched.ask({ x: tensor("float32", [3, 2], [1, 2, 3, 4, 5, 6]) });
+    settledIn(20, batched);
+    for (const run of batched.runs) run.end();
+    expect(await Promise.all([other, split])).toEqual([
+      "[1,5] 2,4,6,8,10",
+      'FAILED_PRECONDITION: The parts of a split request have different outputs "y": float32 [1, 5], float32 [2, 2]',
+    ]);
+  });
+
+  it("runs batches of more members than a call takes arguments", async () => {
+    const count = 130_000;
+    const batched = new Batched({ maxBatchSize: count, padVariableLengthInputs: true, batchTimeoutMicros: 20_000 });
+    const answers = Array.from({ length: count }, (_, i) => batched.ask({ x: tensor("float32", [1, 1], [i]) }));
+    batched.runs[0]?.end();
+    expect((await Promise.all(answers)).at(-1)).toBe(`[1,1] ${2 * (count - 1)}`);
+  });
+
+  it("lets nothing wait for others once it is flushed, and nothing at all once it is closed", async () => {
+    const batched = new Batched({ maxBatchSize: 4, batchTimeoutMicros: 20_000, numBatchThreads: 1 });
+    const first = batched.ask(rows(1));
+    batched.batching.flush();
+    expect([batched.runs.length, batched.clock.timerCount]).toEqual([1, 0]);
+    const second = batched.ask(rows(2));
+    batched.batching.close();
+    expect(await second).toBe("UNAVAILABLE: The server was closed before the request was run");
+    batched.runs[0]?.end();
+    expect(await first).toBe("[1] 2");
+    expect([batched.runs.length, batched.clock.timerCount]).toEqual([1, 0]);
   });
 
   it("fails all requests of a batch for one, by shapes that differ", async () => {
@@ -302,6 +338,23 @@ describe("maxGrpcThreads", () => {
     expect((await Promise.all(held)).map(({ code }) => code)).toEqual(["OK", "OK"]);
     expect((await status()).code).toBe("OK");
     client.close();
+    await server.close();
+  });
+
+  it("counts a call whose deadline has passed until its function ends", async () => {
+    let end: () => void = () => undefined;
+    const stuck = { ...halfPlusTwo, predict: () => new Promise<{ y: number[] }>((resolve) => (end = () => resolve({ y: [1] }))) };
+    const server = await startModelServer({ models: { stuck }, maxGrpcThreads: 2 });
+    const client = new PredictionClient(server.grpcTarget, { retry: false });
+    await expect(client.predict("stuck", [1], { timeoutMs: 200 })).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED" });
+    // Longer than the server's own timer could take.
+    for (let i = 0; i < 5; i++) {
+      await pause(30);
+      await expect(client.getModelStatus("stuck")).rejects.toMatchObject({ serverMessage: "Server Threadpool Exhausted" });
+    }
+    end();
+    await expect.poll(() => client.getModelStatus("stuck").then(() => "OK", String)).toBe("OK");
+    await client.close();
     await server.close();
   });
 });

@@ -1,4 +1,5 @@
 import { Client, credentials } from "@grpc/grpc-js";
+import Long from "long";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { TensorProto } from "../../gen/tensorflow/core/framework/tensor.js";
 import { PredictRequest, PredictResponse } from "../../gen/tensorflow_serving/apis/predict.js";
@@ -89,6 +90,48 @@ describe("createGrpcServer", () => {
     }
     echoClient.close();
     await echoServer.close();
+  });
+
+  it("limits what the inputs of one request may grow to together", async () => {
+    const spec = { dtype: "int8", shape: [null] } as const;
+    const count = servable({
+      signatures: { serving_default: { inputs: { a: spec, b: spec }, outputs: { y: { dtype: "int32", shape: [] } } } },
+      predict: ({ a, b }) => ({ y: a.values.length + b.values.length }),
+    });
+    const counting = await startModelServer({ models: { count } });
+    const countingClient = new Client(counting.grpcTarget, credentials.createInsecure());
+    // One value that is repeated.
+    const grown = (size: number) =>
+      TensorProto.create({ dtype: dtypes.int8.wire, tensorShape: { dim: [{ size: Long.fromNumber(size) }] }, intVal: [1] });
+    const ask = (size: number) => {
+      const inputs = { a: grown(size), b: grown(size) };
+      const bytes = PredictRequest.encode(PredictRequest.create({ modelSpec: modelSpecToProto({ name: "count" }), inputs })).finish();
+      return rawGrpc(countingClient, predictMethod, bytes);
+    };
+    expect((await ask(30 * 1024 ** 2)).code).toBe("OK");
+    expect(await ask(40 * 1024 ** 2)).toEqual({ code: "INVALID_ARGUMENT", message: "tensor parsing error: b" });
+    countingClient.close();
+    await counting.close();
+  });
+
+  it("does not count a held call whose client left", async () => {
+    const monitored = await startModelServer({
+      models: { half_plus_two: halfPlusTwo },
+      monitoring: { prometheusConfig: { enable: true } },
+    });
+    const monitoredClient = new Client(monitored.grpcTarget, credentials.createInsecure());
+    monitored.pause();
+    const bytes = encodePredict("half_plus_two", tensor("float32", [1], [1]));
+    expect((await rawGrpc(monitoredClient, predictMethod, bytes, 150)).code).toBe("DEADLINE_EXCEEDED");
+    // Once it has come so has, before it on the same connection, the end of the first.
+    const next = rawGrpc(monitoredClient, predictMethod, bytes);
+    await expect.poll(() => monitored.requests.length).toBe(2);
+    monitored.resume();
+    expect((await next).code).toBe("OK");
+    const page = await fetch(`${monitored.restTarget}/monitoring/prometheus/metrics`);
+    expect(await page.text()).toContain('request_count{model_name="half_plus_two",status="OK"} 1\n');
+    monitoredClient.close();
+    await monitored.close();
   });
 
   it("refuses bytes that are no request with INTERNAL", async () => {

@@ -34,4 +34,39 @@ describe("grpc.health.v1.Health", () => {
     await server.close();
     expect(await ended).toMatchObject([{ code: status.OK }, { code: status.OK }]);
   });
+
+  it("is held while the server is paused", async () => {
+    const paused = await startModelServer({ enableHealthService: true });
+    const pausedClient = new Client(paused.grpcTarget, credentials.createInsecure());
+    paused.pause();
+    expect((await rawGrpc(pausedClient, "/grpc.health.v1.Health/Check", asking(""), 200)).code).toBe("DEADLINE_EXCEEDED");
+    const watch = pausedClient.makeServerStreamRequest("/grpc.health.v1.Health/Watch", pass, pass, asking(""));
+    const first = new Promise((resolve) => watch.once("data", resolve));
+    const answer = rawGrpc(pausedClient, "/grpc.health.v1.Health/Check", asking(""));
+    paused.resume();
+    expect((await answer).bytes).toEqual(serving);
+    expect(await first).toEqual(serving);
+    const ended = new Promise((resolve) => watch.once("status", resolve));
+    await paused.close();
+    await ended;
+    pausedClient.close();
+  });
+
+  it("takes any number of watches without a warning of leaks", async () => {
+    const busy = await startModelServer({ enableHealthService: true });
+    const busyClient = new Client(busy.grpcTarget, credentials.createInsecure());
+    const warnings: Error[] = [];
+    const warn = (warning: Error) => void warnings.push(warning);
+    process.on("warning", warn);
+    const watches = Array.from({ length: 12 }, () =>
+      busyClient.makeServerStreamRequest("/grpc.health.v1.Health/Watch", pass, pass, asking("")),
+    );
+    await Promise.all(watches.map((watch) => new Promise((resolve) => watch.once("data", resolve))));
+    const ended = Promise.all(watches.map((watch) => new Promise((resolve) => watch.once("status", resolve))));
+    await busy.close();
+    await ended;
+    process.off("warning", warn);
+    busyClient.close();
+    expect(warnings).toEqual([]);
+  });
 });

@@ -1,10 +1,11 @@
 import { once } from "node:events";
-import { writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { ModelConfig } from "../../src/model-server-config.js";
 import { ModelManager } from "../../src/server/model-manager.js";
 import type { ModelManagerOptions } from "../../src/server/model-options.js";
+import { callServable } from "../../src/server/predict-service.js";
 import { whileHeld } from "../../src/server/servable-handle.js";
 import { settled, VirtualSchedule } from "../batching/virtual-schedule.js";
 import { VersionRoot, versionServable } from "./version-root.js";
@@ -203,6 +204,33 @@ describe("ModelManager", () => {
     await again;
   });
 
+  it("keeps what a look has found where the same configuration was applied meanwhile", async () => {
+    root.add("same", 1);
+    const watched = new Watched({ models: { same: root.of("same") } });
+    await watched.manager.start();
+    const config = () => ({ models: [listed("same", { versionPolicy: { latest: 1 } })] });
+    await watched.manager.reload(config());
+    root.add("same", 2);
+    const look = watched.manager.poll();
+    await watched.manager.reload(config());
+    await look;
+    await expect.poll(() => watched.states("same")).toEqual(["2 AVAILABLE", "1 END"]);
+    watched.manager.close();
+  });
+
+  it("keeps a version UNLOADING until a function has ended whose call ran out of time", async () => {
+    const watched = new Watched({ models: { late: versionServable(1n, "late") }, fileSystemPollMs: 0 });
+    let end: () => void = () => undefined;
+    const running = new Promise<void>((resolve) => (end = resolve));
+    const handle = watched.manager.resolve({ name: "late" });
+    const called = whileHeld(handle, () => callServable(handle, { signatureName: "s", deadline: performance.now() }, () => running));
+    await expect(called).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED" });
+    await watched.manager.reload({ models: [] });
+    expect(watched.states("late")).toEqual(["1 UNLOADING"]);
+    end();
+    await expect.poll(() => watched.states("late")).toEqual(["1 END"]);
+  });
+
   it("leaves states that a test has set alone while no folder comes or goes", async () => {
     for (const version of [1, 2]) root.add("scripted", version);
     const watched = new Watched({ models: { scripted: root.of("scripted") } });
@@ -231,6 +259,35 @@ describe("onStateChange", () => {
     root.add("told", 2, "broken");
     await watched.becomes("told", ["2 END", "1 AVAILABLE"]);
     expect(changes.at(-1)).toMatchObject({ name: "told", version: 2n, state: "END", error: { code: "OUT_OF_RANGE" } });
+  });
+});
+
+describe("onLoadFailure", () => {
+  it("is told of every attempt that fails, whatever failed, and harms nothing by what it throws", async () => {
+    root.add("failing", 1);
+    root.add("failing", 2, "broken");
+    writeFileSync(join(root.of("failing"), "3"), "a plain file");
+    const extra = join(root.of("failing"), "1", "assets.extra");
+    mkdirSync(extra);
+    writeFileSync(join(extra, "tf_serving_warmup_requests"), "no TFRecord file");
+    const failures: string[] = [];
+    const onLoadFailure: ModelManagerOptions["onLoadFailure"] = ({ name, version, attempt, error }) => {
+      failures.push(`${name} ${version}, attempt ${attempt}: ${error.code}: ${error.message}`);
+      throw new Error("not interested");
+    };
+    const warned = once(process, "warning");
+    const watched = new Watched({ onLoadFailure, maxLoadRetries: 1, fileSystemPollMs: 0 });
+    const reloaded = watched.manager.reload({ models: [listed("failing", { versionPolicy: "all" })] }).catch(() => undefined);
+    await expect.poll(() => watched.clock.timerCount).toBe(3);
+    watched.clock.advance(60_000);
+    await reloaded;
+    expect(String((await warned)[0])).toContain("onLoadFailure: Error: not interested");
+    for (const attempt of [1, 2]) {
+      expect(failures).toContainEqual(expect.stringMatching(`^failing 1, attempt ${attempt}: DATA_LOSS: corrupted record at 0`));
+      expect(failures).toContain(`failing 2, attempt ${attempt}: OUT_OF_RANGE: Read less bytes than requested`);
+      expect(failures).toContainEqual(expect.stringMatching(`^failing 3, attempt ${attempt}: FAILED_PRECONDITION: .*Not a directory$`));
+    }
+    expect(failures).toHaveLength(6);
   });
 });
 

@@ -1,4 +1,6 @@
+import { execFile } from "node:child_process";
 import { networkInterfaces } from "node:os";
+import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
 import { PredictionClient } from "../../src/client/prediction-client.js";
 import { ServingError } from "../../src/errors.js";
@@ -96,6 +98,25 @@ describe("startModelServer", () => {
     await Promise.all([closed, client.close()]);
   });
 
+  it.each([
+    ["a batch that waits for others", { batching: { batchTimeoutMicros: 20_000_000 } }, "async () => ({ y: [1] })", "200"],
+    ["a call whose function never ends", { restTimeoutMs: 20_000 }, "() => new Promise(() => {})", "cut"],
+  ])("keeps the process alive no longer than it closes, with %s", { timeout: 30_000 }, async (_title, options, predict, answer) => {
+    const program = `
+      import { servable, startModelServer } from "${new URL("../../src/server/index.ts", import.meta.url)}";
+      const spec = { dtype: "float32", shape: [null] };
+      const m = servable({ signatures: { serving_default: { inputs: { x: spec }, outputs: { y: spec } } }, predict: ${predict} });
+      const server = await startModelServer({ models: { m }, ...${JSON.stringify(options)} });
+      const request = { method: "POST", body: '{"instances": [1]}' };
+      const answer = fetch(server.restTarget + "/v1/models/m:predict", request).then(({ status }) => String(status), () => "cut");
+      while (server.requests.length === 0) await new Promise(setImmediate);
+      await server.close();
+      console.log(await answer);`;
+    const args = ["--import", "tsx", "--input-type=module", "-e", program];
+    const { stdout } = await promisify(execFile)(process.execPath, args, { timeout: 12_000 });
+    expect(stdout.trim()).toBe(answer);
+  });
+
   it.each(["localhost", "0.0.0.0"])("listens on %s", async (host) => {
     await withServer({ models, host }, async (server) => {
       for (const target of [server.grpcTarget, server.restTarget]) {
@@ -191,6 +212,12 @@ describe("startModelServer", () => {
         'model "m": expected its base',
       ],
       ["a path that is no text", { modelConfigFile: 5 }, TypeError, "modelConfigFile: expected a path, got 5"],
+      [
+        "a poll of a configuration file that is not there",
+        { models, modelConfigFilePollMs: 5 },
+        TypeError,
+        "modelConfigFilePollMs: expected a modelConfigFile to read and apply again",
+      ],
       ["a time below 0", { models, fileSystemPollMs: -1 }, RangeError, "fileSystemPollMs: expected a number from 0 to 2147483647, got -1"],
       ["a fraction of retries", { models, maxLoadRetries: 0.5 }, RangeError, "maxLoadRetries: expected a whole number from 0"],
       ["a text for a switch", { models, enableModelWarmup: "no" }, TypeError, "enableModelWarmup: expected true or false, got no"],

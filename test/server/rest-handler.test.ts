@@ -1,6 +1,8 @@
+import { once } from "node:events";
 import { connect } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type ModelServer, servable, startModelServer } from "../../src/server/index.js";
+import { type ModelServer, type Servable, servable, startModelServer } from "../../src/server/index.js";
+import { heldModel } from "./both-fronts.js";
 import { halfPlusTwo } from "./golden-models.js";
 import { rawHttp } from "./raw-http.js";
 
@@ -59,6 +61,68 @@ describe("createRestServer", () => {
     const before = await count();
     await rawHttp(server.restPort, request("GET", "/v1/models/nope"));
     expect(await count()).toBe(before + 1);
+  });
+
+  it.each([
+    ["is held", (held: ModelServer) => held.pause()],
+    ["is delayed", (held: ModelServer) => void held.faults.add({ delayMs: 3_600_000, times: 1 })],
+  ])("neither runs nor counts a call that %s when its client leaves", async (_how, hold) => {
+    let runs = 0;
+    const predictCounted: Servable["predict"] = (inputs, context) => {
+      runs++;
+      return halfPlusTwo.predict(inputs, context);
+    };
+    const monitored = await startModelServer({
+      models: { half_plus_two: { ...halfPlusTwo, predict: predictCounted } },
+      monitoring: { prometheusConfig: { enable: true } },
+    });
+    hold(monitored);
+    const ask = request("POST", predict, '{"instances": [1.0]}');
+    const socket = connect({ port: monitored.restPort, host: "127.0.0.1", allowHalfOpen: true }, () => socket.write(ask));
+    await expect.poll(() => monitored.requests.length).toBe(1);
+    socket.end();
+    await once(socket.resume(), "end");
+    socket.destroy();
+    monitored.resume();
+    expect((await rawHttp(monitored.restPort, ask)).status).toBe(200);
+    const page = await rawHttp(monitored.restPort, request("GET", "/monitoring/prometheus/metrics"));
+    expect(page.body.toString()).toContain('request_count{model_name="half_plus_two",status="OK"} 1\n');
+    expect(runs).toBe(1);
+    await monitored.close();
+  });
+
+  it("ends the connection of a client that left before the answer to its call was held", async () => {
+    const held = heldModel();
+    const paused = await startModelServer({ models: { held: held.model } });
+    const ask = request("POST", "/v1/models/held:predict", '{"instances": [1.0]}');
+    const socket = connect({ port: paused.restPort, host: "127.0.0.1", allowHalfOpen: true }, () => socket.end(ask));
+    await expect.poll(() => held.runs()).toBe(1);
+    paused.pause();
+    held.release();
+    await once(socket.resume(), "end");
+    socket.destroy();
+    await paused.close();
+  });
+
+  it.each([
+    ["the metrics page", "GET", "/monitoring/prometheus/metrics"],
+    ["OPTIONS", "OPTIONS", status],
+    ["a page", "GET", "/"],
+    ["what is malformed", "GET", "/v1/nothing"],
+  ])("holds %s while it is paused", async (_what, method, target) => {
+    server.pause();
+    let hasAnswered = false;
+    const answer = rawHttp(server.restPort, request(method, target)).finally(() => {
+      hasAnswered = true;
+    });
+    // The time it takes another call to be held.
+    const calls = server.requests.length;
+    const call = rawHttp(server.restPort, request("GET", status));
+    await expect.poll(() => server.requests.length).toBe(calls + 1);
+    expect(hasAnswered).toBe(false);
+    server.resume();
+    expect((await answer).status).toBeGreaterThan(0);
+    await call;
   });
 
   it("escapes what labels may not hold", async () => {

@@ -95,6 +95,24 @@ describe("warm-up at load", () => {
     await server.close();
   });
 
+  it("refuses signatures of another kind where the server does", async () => {
+    const named = servable({
+      signatures: {
+        serving_default: {
+          methodName: "odd",
+          inputs: { x: { dtype: "float32", shape: [null] } },
+          outputs: { y: { dtype: "float32", shape: [null] } },
+        },
+      },
+      predict: ({ x }) => ({ y: x }),
+    });
+    const options = { models: { m: basePathWith("named", "one.tfrecord") }, loadServable: () => named };
+    await expect(startModelServer({ ...options, enableSignatureMethodNameCheck: true })).rejects.toThrow(
+      "INTERNAL: Expected prediction signature method_name to be one of",
+    );
+    await (await startModelServer(options)).close();
+  });
+
   it("goes through the batches of a server that makes them", async () => {
     const sizes: number[] = [];
     const counting = servable({

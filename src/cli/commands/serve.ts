@@ -2,8 +2,7 @@
 import { once } from "node:events";
 import { Command } from "commander";
 import { isServingError } from "../../errors.js";
-import type { LoadServable } from "../../server/load-version.js";
-import type { StateChange } from "../../server/model-options.js";
+import type { LoadFailure, StateChange } from "../../server/model-options.js";
 import { type ModelServer, startModelServer } from "../../server/model-server.js";
 import { CommandError, exitCodes, printable } from "../command-error.js";
 import type { Io } from "../io.js";
@@ -52,11 +51,10 @@ async function serve(flags: ServerFlags, unknown: readonly string[], io: Io): Pr
 async function start(flags: ServerFlags, { stderr }: Io): Promise<ModelServer> {
   const log = (line: string) => stderr.write(printable(`${line}\n`));
   try {
-    const { loadServable, ...options } = await serverOptionsFrom(flags);
     return await startModelServer({
-      ...options,
-      loadServable: loadServable && tellingFailures(loadServable, log),
+      ...(await serverOptionsFrom(flags)),
       onStateChange: (change) => log(lineOf(change)),
+      onLoadFailure: (failure) => log(failureLineOf(failure)),
     });
   } catch (error) {
     throw startError(error);
@@ -64,15 +62,8 @@ async function start(flags: ServerFlags, { stderr }: Io): Promise<ModelServer> {
 }
 
 /** A version that fails is LOADING until its last attempt; here is why. */
-function tellingFailures(loadServable: LoadServable, log: (line: string) => void): LoadServable {
-  return async (versionDir, model) => {
-    try {
-      return await loadServable(versionDir, model);
-    } catch (error) {
-      log(`${versionDir} did not load: ${textOf(error)}`);
-      throw error;
-    }
-  };
+function failureLineOf({ name, version, attempt, error }: LoadFailure): string {
+  return `${name} version ${version}: attempt ${attempt} failed (${error.code}: ${error.message})`;
 }
 
 function lineOf({ name, version, state, error }: StateChange): string {
