@@ -5,7 +5,7 @@
  */
 import { TensorError } from "./errors.js";
 import type { ModelSpec } from "./model-spec.js";
-import { decodeTensor, type ExpansionBudget, encodedTensorSize, encodeTensor, expansionBudget } from "./tensor/codec.js";
+import { decodeTensor, encodedTensorSize, encodeTensor, expansionBudget } from "./tensor/codec.js";
 import { quotedName } from "./tensor/names.js";
 import type { AnyTensor } from "./tensor/tensor.js";
 import {
@@ -163,6 +163,9 @@ function writeModelSpec(target: Uint8Array, at: number, { name, version, signatu
   return position;
 }
 
+/** How many outputs one message may hold: an empty one takes 16 bytes on the wire and 500 in memory (Node 20). */
+const maxOutputs = 65_536;
+
 /**
  * What a Predict call answered; every tensor is the caller's own memory.
  *
@@ -173,7 +176,8 @@ function writeModelSpec(target: Uint8Array, at: number, { name, version, signatu
 export function decodePredictResponse(bytes: Uint8Array): PredictResult {
   const reader = new WireReader(bytes);
   const budget = expansionBudget();
-  const outputs: Record<string, AnyTensor> = Object.create(null);
+  const ranges: OutputRanges = Object.create(null);
+  let entries = 0;
   const modelSpec: { name: string; version?: bigint; signatureName: string } = { name: "", signatureName: "" };
   while (reader.position < reader.end) {
     const tag = reader.tag();
@@ -182,14 +186,23 @@ export function decodePredictResponse(bytes: Uint8Array): PredictResult {
       continue;
     }
     const outerEnd = reader.enter();
-    if (tag === responseForm.tensor) readOutput(reader, outputs, budget);
-    else readModelSpec(reader, modelSpec);
+    if (tag === responseForm.modelSpec) readModelSpec(reader, modelSpec);
+    else if (++entries <= maxOutputs) findOutput(reader, ranges);
+    else throw new TensorError(`expected at most ${maxOutputs} outputs in one message, got more`);
     reader.leave(outerEnd);
+  }
+  const outputs: Record<string, AnyTensor> = Object.create(null);
+  for (const name of Object.keys(ranges)) {
+    const tensorReader = mergedReader(bytes, ranges[name] as readonly number[]);
+    outputs[name] = decodeTensor(tensorReader, `output ${quotedName(name)}`, budget);
   }
   return { outputs, modelSpec };
 }
 
-function readOutput(reader: WireReader, outputs: Record<string, AnyTensor>, budget: ExpansionBudget): void {
+/** Where the value of each output stands. */
+type OutputRanges = Record<string, readonly number[]>;
+
+function findOutput(reader: WireReader, outputs: OutputRanges): void {
   let name = "";
   // Start and end of each value in turn: one, unless somebody means to be difficult.
   const values: number[] = [];
@@ -204,7 +217,7 @@ function readOutput(reader: WireReader, outputs: Record<string, AnyTensor>, budg
     else addRange(values, reader.position, end);
     reader.position = end;
   }
-  outputs[name] = decodeTensor(mergedReader(reader.bytes, values), `output ${quotedName(name)}`, budget);
+  outputs[name] = values;
 }
 
 /** Reads several parts of one message, which protobuf defines as reading them one after the other. */

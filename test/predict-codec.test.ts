@@ -90,6 +90,17 @@ describe("decodePredictResponse", () => {
     expect(decodePredictResponse(bytes).outputs["y"]?.values).toEqual(Float32Array.of(3, 4));
   });
 
+  it("looks at the last of two outputs of one name only", () => {
+    const bytes = Buffer.concat([encode({ outputs: { y: { ...y, dtype: 20 } } }), encode({ outputs: { y: other } })]);
+    expect(decodePredictResponse(bytes).outputs["y"]?.values).toEqual(Float32Array.of(3, 4));
+  });
+
+  it("refuses more outputs than any model has, before they take memory", () => {
+    const outputs = (count: number) => Buffer.concat(new Array<Uint8Array>(count).fill(Uint8Array.of(0x0a, 4, 0x12, 2, 0x08, 3)));
+    expect(Object.keys(decodePredictResponse(outputs(65_536)).outputs)).toEqual([""]);
+    expect(() => decodePredictResponse(outputs(65_537))).toThrow("expected at most 65536 outputs in one message, got more");
+  });
+
   it("merges a value that comes in two parts, and takes the name from behind it", () => {
     // entry: value { dtype: int32, shape [1] }, key "y", value { int_val 7 }
     const entry = [0x12, 8, 0x08, 3, 0x12, 4, 0x12, 2, 0x08, 1, 0x0a, 1, 0x79, 0x12, 2, 0x38, 7];

@@ -235,8 +235,10 @@ function readContent(content: WireReader, dtype: NumericDType, count: number, su
   if (given !== count * bytes) throw new TensorError(`${subject()}: expected ${count * bytes} bytes of tensor_content, got ${given}`);
   const values = copiedValues(content.bytes, content.position, dtype, count);
   if (kind === "bool") {
-    const bad = (values as Uint8Array).findIndex((byte) => byte > 1);
-    if (bad >= 0) throw new TensorError(`${subject()}: expected bytes 0 and 1 in tensor_content, got ${values[bad]} at ${bad}`);
+    for (let i = 0; i < values.length; i++) {
+      if ((values[i] as number) > 1)
+        throw new TensorError(`${subject()}: expected bytes 0 and 1 in tensor_content, got ${values[i]} at ${i}`);
+    }
   }
   return wrapNibbles(values, dtype);
 }

@@ -7,7 +7,7 @@ import { TensorError } from "../errors.js";
 import { type DType, dtypes, type UnsupportedDType } from "./dtype.js";
 import { readNumericList } from "./json-numbers.js";
 import { JsonParser, type JsonParserOptions, type JsonValue, type ReadList } from "./json-parser.js";
-import { elementCount, maxRank } from "./shape.js";
+import { maxRank } from "./shape.js";
 import { type AnyTensor, tensor } from "./tensor.js";
 
 /**
@@ -84,18 +84,12 @@ export function tensorFromJson(value: JsonValue, dtype: DType, what: string): An
     throw new TensorError(`${prefix}Conversion of JSON Value: ${excerpt(firstElement(value))} to type: ${shortName(dtype)}`);
   }
   const shape = shapeOf(value, prefix);
-  const values = dtype === "string" ? [] : new dtypes[dtype].array(elementCount(shape));
-  const elements = new Elements(shape, prefix);
-  const kind = dtypes[dtype].kind;
-  if (kind === "string") elements.each(value, dtype, bytesFromJson, (bytes) => (values as Uint8Array[]).push(bytes));
-  else if (kind === "bool") elements.each(value, dtype, bitFromJson, (bit, at) => ((values as Uint8Array)[at] = bit));
-  else if (kind === "float") elements.each(value, dtype, numberFromJson, (number, at) => ((values as Float32Array)[at] = number));
-  else if (kind === "bigint") elements.each(value, dtype, bigintFromJson(dtype), (big, at) => ((values as BigInt64Array)[at] = big));
-  else elements.each(value, dtype, integerFromJson(dtype), (number, at) => ((values as Int32Array)[at] = number));
+  const elements = elementsOf(value, dtype, shape, prefix);
+  const values = dtype === "string" ? elements : new dtypes[dtype].array(elements as never);
   return tensor(dtype, shape, values as never) as AnyTensor;
 }
 
-/** Sizes down the first element of each level; {@link Elements} checks the others. */
+/** Sizes down the first element of each level; {@link elementsOf} checks the others. */
 function shapeOf(value: JsonValue, prefix: string): number[] {
   const shape: number[] = [];
   let inner: JsonValue | undefined = value;
@@ -117,45 +111,44 @@ function firstElement(value: JsonValue): JsonValue {
 /** What an element conversion answers for JSON that does not fit the dtype. */
 const unfit = Symbol("unfit");
 
-/** Walks nested lists in row-major order and checks them against a shape. */
-class Elements {
-  readonly #shape: readonly number[];
-  readonly #prefix: string;
+/** How an element of a dtype is converted. */
+function conversionTo(dtype: DType): (element: JsonValue) => Uint8Array | number | bigint | typeof unfit {
+  const { kind } = dtypes[dtype];
+  if (kind === "string") return bytesFromJson;
+  if (kind === "bool") return bitFromJson;
+  if (kind === "float") return numberFromJson;
+  return kind === "bigint" ? bigintFromJson(dtype) : integerFromJson(dtype);
+}
 
-  constructor(shape: readonly number[], prefix: string) {
-    this.#shape = shape;
-    this.#prefix = prefix;
-  }
-
-  each<T>(
-    value: JsonValue,
-    dtype: DType,
-    convert: (element: JsonValue) => T | typeof unfit,
-    store: (element: T, index: number) => void,
-  ): void {
-    const rank = this.#shape.length;
-    let index = 0;
-    const visit = (item: JsonValue, level: number): void => {
-      if (Array.isArray(item)) {
-        if (level >= rank) this.#fail(`Encountered list at unexpected level: ${level} expected < ${rank}`);
-        if (item.length !== this.#shape[level]) {
-          this.#fail(`Encountered list at unexpected size: ${item.length} at level: ${level} expected size: ${this.#shape[level]}`);
-        }
-        for (const inner of item) visit(inner, level + 1);
-        return;
-      }
-      if (level !== rank)
-        this.#fail(`JSON Value: ${excerpt(item)} found at incorrect level: ${level + 1} in the JSON DOM. Expected at level: ${rank}`);
-      const element = convert(item);
-      if (element === unfit) this.#fail(unfitText(item, dtype));
-      store(element as T, index++);
-    };
-    visit(value, 0);
-  }
-
-  #fail(text: string): never {
-    throw new TensorError(`${this.#prefix}${text}`);
-  }
+/**
+ * The elements of nested lists in row-major order.
+ *
+ * They are collected one by one: of lists that turn out to be ragged, the sizes could claim any amount of memory.
+ *
+ * @throws TensorError if the lists have other sizes than the shape, or an element does not fit the dtype.
+ */
+function elementsOf(value: JsonValue, dtype: DType, shape: readonly number[], prefix: string): (Uint8Array | number | bigint)[] {
+  const elements: (Uint8Array | number | bigint)[] = [];
+  const convert = conversionTo(dtype);
+  const fail: (text: string) => never = (text) => {
+    throw new TensorError(`${prefix}${text}`);
+  };
+  const visit = (item: JsonValue, level: number): void => {
+    if (Array.isArray(item)) {
+      if (level >= shape.length) fail(`Encountered list at unexpected level: ${level} expected < ${shape.length}`);
+      if (item.length !== shape[level])
+        fail(`Encountered list at unexpected size: ${item.length} at level: ${level} expected size: ${shape[level]}`);
+      for (const inner of item) visit(inner, level + 1);
+      return;
+    }
+    if (level !== shape.length)
+      fail(`JSON Value: ${excerpt(item)} found at incorrect level: ${level + 1} in the JSON DOM. Expected at level: ${shape.length}`);
+    const element = convert(item);
+    if (element === unfit) fail(unfitText(item, dtype));
+    elements.push(element);
+  };
+  visit(value, 0);
+  return elements;
 }
 
 function numberFromJson(value: JsonValue): number | typeof unfit {

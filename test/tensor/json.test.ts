@@ -134,6 +134,19 @@ describe("tensorFromJson", () => {
     expect(() => tensorFromJson(parse(`${"[".repeat(10_000)}1${"]".repeat(10_000)}`), "float32", "x")).toThrow(/254/);
     expect(tensorFromJson(parse(`${"[".repeat(254)}1${"]".repeat(254)}`), "float32", "x").shape.length).toBe(254);
   });
+
+  it.each([
+    { title: "twice nested", lists: [30_000] },
+    { title: "of sizes beyond any array", lists: [4000, 4000, 4000] },
+    { title: "nested 60 times", lists: new Array(60).fill(2) as number[] },
+  ])("takes no memory for what ragged lists claim, $title", ({ lists }) => {
+    // Each level begins with the next one, and goes on with numbers: the sizes multiply to far more than there is.
+    const value = lists.reduce<JsonValue>((first, size) => [first, ...new Array<JsonValue>(size - 1).fill(1n)], [1n, 1n]);
+    const before = process.memoryUsage().arrayBuffers;
+    const error = errorFrom(() => tensorFromJson(value, "float32", 'output "y"'));
+    expect(isServingError(error, "TensorError") && error.message).toMatch(/^output "y": JSON Value: 1 found at incorrect level/);
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(16 * 2 ** 20);
+  });
 });
 
 describe("parseTensorJson", () => {
