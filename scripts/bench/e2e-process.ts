@@ -18,7 +18,7 @@ export type PeerName = keyof typeof peers;
 const [name, port, bytes] = process.argv.slice(2);
 const connect = await peers[name as PeerName]();
 /**
- * What an application holds besides, about 16 MB. In a process without it V8 collects garbage by the size of the library's own code: bare
+ * What an application holds besides, about 20 MB. In a process without it V8 collects garbage by the size of the library's own code: bare
  * grpc-js takes a third more CPU time for calls of 1 MB once anything of 1 MB is loaded beside it, whatever that does.
  */
 Object.assign(globalThis, { applicationObjects: Array.from({ length: 200_000 }, (_, index) => ({ index, list: [index] })) });

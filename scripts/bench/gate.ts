@@ -44,7 +44,9 @@ function decide(gate: Gate, runs: readonly GateValues[]): boolean {
   const all = values.length > 1 ? ` (${values.map(format).join(", ")})` : "";
   const stretch = gate.stretch === undefined ? "" : ` [${gate.stretch}]`;
   const verdict = passed ? "ok" : gate.goal ? "short of a goal, which is no gate" : "SHORT";
-  console.log(`${gate.id} ${format(value)}${all} ${gate.relation} ${gate.bound}${stretch} ${verdict}`);
+  // Two digits could say the contrary where it is short by less.
+  const shown = passed ? format(value) : value.toPrecision(4);
+  console.log(`${gate.id} ${shown}${all} ${gate.relation} ${gate.bound}${stretch} ${verdict}`);
   return passed || gate.goal === true;
 }
 

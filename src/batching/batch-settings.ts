@@ -40,9 +40,11 @@ export interface BatchSettings {
 /** The settings of options that have been checked. */
 export function batchSettings(options: BatchingOptions, boundsAllKinds = false): BatchSettings {
   const allowedRows = [...(options.allowedBatchRows ?? [])].sort((a, b) => a - b);
+  const { maxBatchRows = allowedRows.at(-1) ?? batchingDefaults.maxBatchRows } = options;
   return {
     limits: {
-      maxRows: options.maxBatchRows ?? allowedRows.at(-1) ?? batchingDefaults.maxBatchRows,
+      // More rows would be padded to more than `maxBatchRows`.
+      maxRows: allowedRows.findLast((rows) => rows <= maxBatchRows) ?? maxBatchRows,
       maxBytes: options.maxBatchBytes ?? batchingDefaults.maxBatchBytes,
       maxDelayMs: options.maxDelayMs ?? batchingDefaults.maxDelayMs,
       maxInFlight: options.maxInFlightBatches ?? batchingDefaults.maxInFlightBatches,

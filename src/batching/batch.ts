@@ -115,7 +115,10 @@ export class Batch {
   /** Where calls failed together and none of them is to blame, as many would fail again. */
   #learn(callers: readonly Caller[], error: unknown): void {
     if (!callers.every(({ isAnswered }) => isAnswered)) return;
-    if (isTooLarge(error)) this.#kind.limitRows(this.#fitting.rows);
+    if (isTooLarge(error)) {
+      // Where each had to go alone by its bytes, later calls of as many rows may have fewer.
+      if (this.#fitting.calls > 1 || hasTooManyRows(error)) this.#kind.limitRows(this.#fitting.rows);
+    }
     // Two may have met a stranger's bad row in the server's own batch.
     else if (this.#fitting.calls === 1 && callers.length > 2)
       this.#batchingOff ??= this.#kind.turnOff(`${callers.length} calls were refused together, and none of them alone`);
@@ -219,11 +222,18 @@ function isOnesFault(error: unknown, callers: readonly Caller[]): boolean {
 
 /** Whether a request failed by its size or that of its answer: that of fewer calls may be within the limit. */
 function isTooLarge(error: unknown): boolean {
-  return isServingError(error, "RpcError") && error.code === "RESOURCE_EXHAUSTED" && sizeTexts.test(error.serverMessage);
+  if (!isServingError(error, "RpcError")) return false;
+  return hasTooManyRows(error) || (error.code === "RESOURCE_EXHAUSTED" && sizeTexts.test(error.serverMessage));
 }
 
 /** What the transports, a server or a proxy say of that. */
 const sizeTexts = /larger than|^HTTP 413 /;
+
+/** Whether a server that batches refused a request for its rows. */
+function hasTooManyRows(error: unknown): boolean {
+  if (!isServingError(error, "RpcError") || error.code !== "INVALID_ARGUMENT") return false;
+  return error.serverMessage.includes("larger than maximum input batch size");
+}
 
 /** How a request ended: a transport that is told to stop rejects with the abort's reason, which has no code. */
 function codeOf(error: unknown, callers: readonly Caller[]): StatusCode {
@@ -242,8 +252,10 @@ function joinedInputs(callers: readonly Caller[], paddingRows: number): TensorMa
   const joined: Record<string, AnyTensor> = Object.create(null);
   for (const name of Object.keys(last.inputs)) {
     const pieces = callers.map(({ inputs }) => inputs[name] as AnyTensor);
-    if (paddingRows > 0)
-      pieces.push(...new Array<AnyTensor>(paddingRows).fill(copyRows(pieces.at(-1) as AnyTensor, last.rows - 1, last.rows)));
+    if (paddingRows > 0) {
+      const lastRow = copyRows(pieces.at(-1) as AnyTensor, last.rows - 1, last.rows);
+      for (let row = 0; row < paddingRows; row++) pieces.push(lastRow);
+    }
     joined[name] = joinRows(pieces);
   }
   return joined;

@@ -217,10 +217,18 @@ class CallQueue implements CallerQueue, CallKind {
     return this.#batcher.limits;
   }
 
-  /** The part of a request that a call takes; no less than half of one before the model is known to answer row by row. */
-  partOf({ rows, bytes }: BatchMember): number {
+  /**
+   * The part of a request that a call takes if all others are like it: a gap that no further one fills counts, too.
+   *
+   * No less than a half before the model is known to answer row by row.
+   */
+  partOf({ rows, bytes, lastRowBytes }: BatchMember): number {
     const { maxRows, maxBytes } = this.limits;
-    const part = Math.max(rows / maxRows, bytes / maxBytes);
+    let calls = Math.floor(Math.min(maxRows / rows, maxBytes / bytes));
+    // With the padding they may have more bytes than without.
+    while (calls > 1 && exceeds({ rows: calls * rows, bytes: calls * bytes, lastRowBytes }, this.limits)) calls--;
+    // None where the queue keeps to fewer rows than this call has; it goes by itself then.
+    const part = 1 / Math.max(calls, 1);
     return this.#group.parts.fit.has(modelKey(this.spec)) ? part : Math.max(part, 1 / 2);
   }
 

@@ -318,6 +318,9 @@ function checkAllowedRows(allowed: readonly number[], maxBatchRows: number | und
   const largest = Math.max(...allowed);
   if (maxBatchRows !== undefined && maxBatchRows > largest)
     throw new RangeError(`batching.maxBatchRows: expected at most ${largest}, the largest of allowedBatchRows, got ${maxBatchRows}`);
+  const smallest = Math.min(...allowed);
+  if (maxBatchRows !== undefined && maxBatchRows < smallest)
+    throw new RangeError(`batching.maxBatchRows: expected at least ${smallest}, the smallest of allowedBatchRows, got ${maxBatchRows}`);
 }
 
 function checkObject(name: string, value: unknown, expected: string): void {

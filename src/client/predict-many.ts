@@ -342,7 +342,7 @@ function eventLoopTurn(): Promise<void> {
  * How items share requests: one object for all of a run, for calls with the same one do. How many items wait is limited by the run.
  *
  * @param base - How other calls share requests.
- * @throws RangeError if `batchRows` is above the largest of its `allowedBatchRows`.
+ * @throws RangeError if `batchRows` is above the largest of its `allowedBatchRows` or below the smallest.
  */
 function batchingOf({ batchRows, concurrency }: PredictManyOptions, base: BatchingOptions | undefined): BatchingOptions | undefined {
   if (batchRows === undefined) return base;

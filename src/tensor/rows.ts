@@ -60,7 +60,8 @@ export function copyRows(source: AnyTensor, start: number, end: number): AnyTens
 
 /** Elements that belong to nobody else; a method `slice` of the values would not do, for a Buffer's makes a view. */
 function copyValues(source: AnyTensor, start: number, end: number): AnyTensor["values"] {
-  if (source.dtype === "string") return source.values.slice(start, end);
+  // Decoders may put one memory in many places.
+  if (source.dtype === "string") return source.values.slice(start, end).map((value) => new Uint8Array(value));
   const copy = new dtypes[source.dtype].array(end - start);
   copy.set(source.values.subarray(start, end) as never);
   return copy;

@@ -35,7 +35,11 @@ export interface TransportCallOptions {
  * are the names, dtypes and trailing dimensions of their inputs, and all inputs of a call have the same number of rows (dimension 0).
  */
 export interface BatchingOptions {
-  /** Rows of one request at most; a call with more is sent by itself. @defaultValue 128, or the largest of `allowedBatchRows` */
+  /**
+   * Rows of one request at most, or the largest of `allowedBatchRows` up to that; a call with more is sent by itself.
+   *
+   * @defaultValue 128, or the largest of `allowedBatchRows`
+   */
   readonly maxBatchRows?: number | undefined;
   /** How long a call waits for others while requests are in flight; where none is, it does not wait. @defaultValue 2 */
   readonly maxDelayMs?: number | undefined;

@@ -2,7 +2,9 @@ import { isNativeError } from "node:util/types";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { RunBatchingOptions } from "../../src/batching/batch-settings.js";
 import { withBatching } from "../../src/batching/batching-transport.js";
+import { checkBatching } from "../../src/client/options.js";
 import { isServingError, RpcError, TensorError } from "../../src/errors.js";
 import type { Signature, TensorSpec } from "../../src/signature.js";
 import { type Tensor, tensor } from "../../src/tensor/tensor.js";
@@ -93,6 +95,20 @@ describe("withBatching", () => {
     expect([own[0]?.values, own[2]?.values]).toEqual([Float32Array.of(10), Float32Array.of(30)]);
     expect([results[0], results[2]].map((result) => result?.outputs["s"]?.strings())).toEqual([["a"], ["c"]]);
     expect(results[0]?.modelSpec.name).toBe("m");
+  });
+
+  it("gives every caller strings of its own, also where the answer has one memory for many", async () => {
+    const { call, requests } = batchingByHand();
+    const outcomes = [call([1]), call([2])];
+    const [request] = await requests();
+    const text = new TextEncoder().encode("a");
+    // A Buffer's own `slice` makes a view.
+    request?.answer({ s: tensor("string", [2, 2], [text, text, Buffer.from(text.buffer), text]) });
+    const results = await Promise.all(outcomes);
+    const own = results.flatMap(({ outputs }) => (outputs["s"] as Tensor<"string">).values);
+    expect(new Set([text.buffer, ...own.map(({ buffer }) => buffer)]).size).toBe(5);
+    own[0]?.fill(0);
+    expect(own.slice(1)).toEqual([text, text, text].map((value) => Uint8Array.from(value)));
   });
 
   it("gives a lone caller the answer as it came", async () => {
@@ -451,6 +467,15 @@ describe("allowedBatchRows", () => {
     ]);
   });
 
+  it("may be far more rows than a call has", async () => {
+    const { call, requests } = batchingByHand({ allowedBatchRows: [200_000] });
+    const outcome = call([1]);
+    const [request] = await requests();
+    expect(request?.inputs["x"]?.shape).toEqual([200_000, 1]);
+    request?.answer();
+    expect(answerOf(await outcome)).toEqual([10]);
+  });
+
   it("adds nothing to calls that have no number of rows", async () => {
     const { call, requests } = batchingByHand({ allowedBatchRows: [4] });
     const inputs = { x: column(1, 2), z: column(1) };
@@ -466,6 +491,35 @@ describe("allowedBatchRows", () => {
     expect(await columns()).toEqual([
       [1, 2, 2],
       [3, 4, 4],
+    ]);
+  });
+});
+
+describe("maxBatchRows between two of allowedBatchRows", () => {
+  const between = { maxBatchRows: 10, allowedBatchRows: [16, 8] };
+
+  it("leaves no more rows to a batch than the lower one, with padding", async () => {
+    const { call, requests } = batchingByHand({ ...between, maxInFlightBatches: 3 });
+    for (const value of ones(12)) void call([value]);
+    await vi.advanceTimersByTimeAsync(2);
+    expect((await requests()).map(({ inputs }) => inputs["x"]?.shape)).toEqual([
+      [8, 1],
+      [8, 1],
+    ]);
+  });
+
+  it("is not found below the smallest, which checkBatching refuses", () => {
+    const message = "batching.maxBatchRows: expected at least 8, the smallest of allowedBatchRows, got 7";
+    expect(() => checkBatching({ ...between, maxBatchRows: 7 })).toThrow(new RangeError(message));
+    expect(() => checkBatching(between)).not.toThrow();
+  });
+
+  it("has calls of more rows sent by themselves, with padding to the higher one", async () => {
+    const { call, requests } = batchingByHand(between);
+    for (const rows of [9, 11]) void call(ones(rows));
+    expect((await requests()).map(({ inputs }) => inputs["x"]?.shape)).toEqual([
+      [16, 1],
+      [16, 1],
     ]);
   });
 });
@@ -811,12 +865,25 @@ describe("a request that is too large", () => {
     ]);
   });
 
-  it("has calls that nobody can join go by themselves, all at once", async () => {
+  it("is divided again where each call had to go alone, since their rows need not be the reason", async () => {
+    const warnings = collectWarnings();
     const one = batchingByHand();
     const refuse = (rows: number) => (rows > 1 ? serverError("RESOURCE_EXHAUSTED", tooLarge[0]) : undefined);
+    expect(await outcomesOf(one, ones(2), refuse)).toEqual({ sent: [2, 1, 1], failed: [] });
+    expect(await outcomesOf(one, ones(4), () => undefined)).toEqual({ sent: [4], failed: [] });
+    expect(warnings).toEqual([]);
+  });
+
+  it("has calls that nobody can join go by themselves, all at once", async () => {
+    const one = batchingByHand();
+    const refuse = (rows: number) => (rows > 3 ? serverError("RESOURCE_EXHAUSTED", tooLarge[0]) : undefined);
     expect((await outcomesOf(one, ones(4), refuse)).failed).toEqual([]);
-    for (const value of [1, 2, 3, 4]) void one.call([value]);
-    expect(await one.columns()).toEqual([[1], [2], [3], [4]]);
+    for (const value of [1, 2, 3]) void one.call([value, value]);
+    expect(await one.columns()).toEqual([
+      [1, 1],
+      [2, 2],
+      [3, 3],
+    ]);
   });
 
   it("fails only the caller whose own answer is too large, and changes nothing for later ones", async () => {
@@ -838,6 +905,58 @@ describe("a request that is too large", () => {
     const one = batchingByHand();
     const refuse = () => serverError("RESOURCE_EXHAUSTED", "quota is used up");
     expect(await outcomesOf(one, ones(3), refuse)).toEqual({ sent: [3], failed: [0, 1, 2] });
+  });
+});
+
+describe("a server's limit below maxBatchRows", () => {
+  const refuse = (rows: number) =>
+    rows > 32 ? serverError("INVALID_ARGUMENT", `Task size ${rows} is larger than maximum input batch size 32`) : undefined;
+
+  it("is kept to once it has shown", async () => {
+    const one = batchingByHand();
+    expect(await outcomesOf(one, ones(60), refuse)).toEqual({ sent: [60, 30, 30], failed: [] });
+    expect(await outcomesOf(one, ones(60), refuse)).toEqual({ sent: [30, 30], failed: [] });
+  });
+
+  it("is kept to also where no two calls fit, which are sent alone without a warning", async () => {
+    const warnings = collectWarnings();
+    const one = batchingByHand();
+    const outcomes = Promise.all(ones(4).map(() => one.call(ones(20))));
+    expect(await outcomesOf(one, [], refuse)).toEqual({ sent: [80, 40, 40, 20, 20, 20, 20], failed: [] });
+    await outcomes;
+    for (const rows of [20, 20, 9, 9]) void one.call(ones(rows));
+    expect((await one.columns()).map(({ length }) => length)).toEqual([20, 20, 18]);
+    expect(warnings).toEqual([]);
+  });
+});
+
+describe("the part of a request that a call takes", () => {
+  /** What a run is told of calls of so many rows each, once the model is known to answer row by row. */
+  async function partsOf(batching: BatchingOptions, calls: readonly number[]): Promise<number[]> {
+    const one = batchingByHand();
+    await outcomesOf(one, ones(2), () => undefined);
+    const parts: number[] = [];
+    const batch: RunBatchingOptions = { run: batching, onShared: (part) => void parts.push(part) };
+    for (const rows of calls) void one.call(ones(rows), { batch });
+    return parts;
+  }
+
+  it.each<[string, BatchingOptions, number[], number[]]>([
+    ["rows that leave no gap", { maxBatchRows: 64 }, [1, 16, 32, 64], [1 / 64, 1 / 4, 1 / 2, 1]],
+    ["rows of which no second call's fit", { maxBatchRows: 64 }, [33, 63], [1, 1]],
+    ["rows that leave a gap", { maxBatchRows: 64 }, [22, 20], [1 / 2, 1 / 3]],
+    ["bytes that leave a gap", { maxBatchBytes: 100 }, [25, 13, 12], [1, 1, 1 / 2]],
+    ["padding that leaves no place for a second call", { allowedBatchRows: [8, 16], maxBatchBytes: 48 }, [4, 5], [1 / 2, 1]],
+  ])("is a whole number's of calls with %s", async (_what, batching, calls, parts) => {
+    expect(await partsOf(batching, calls)).toEqual(parts);
+  });
+
+  it("goes by the rows of calls without bytes", async () => {
+    const one = batchingByHand();
+    const parts: number[] = [];
+    const batch: RunBatchingOptions = { run: { maxBatchRows: 3 }, onShared: (part) => void parts.push(part) };
+    void one.call({ x: tensor("float32", [1, 0], []) }, { batch });
+    expect(parts).toEqual([1 / 2]);
   });
 });
 

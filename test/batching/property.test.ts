@@ -3,6 +3,7 @@ import { type BatchSettings, batchSettings } from "../../src/batching/batch-sett
 import { withBatching } from "../../src/batching/batching-transport.js";
 import { minRemainingMs } from "../../src/deadline.js";
 import { isServingError } from "../../src/errors.js";
+import { mapRecord } from "../../src/messages.js";
 import { transportOf } from "../../src/middleware/any-call.js";
 import type { ModelSpec } from "../../src/model-spec.js";
 import { type AnyTensor, tensor } from "../../src/tensor/tensor.js";
@@ -92,6 +93,8 @@ class Schedule {
   readonly #settings: BatchSettings;
   readonly #transport: Transport;
   readonly #kinds: readonly Kind[];
+  /** The server refuses requests of more rows as too large. */
+  readonly #rowLimit: number;
   readonly #callers: Caller[] = [];
   readonly #requests: Request[] = [];
   readonly #events: BatchEvent[] = [];
@@ -111,11 +114,12 @@ class Schedule {
       maxBatchBytes: random.pick([1000, 24, 80]),
       maxQueuedRows: random.pick([100, maxBatchRows, 4 + random.below(8)]),
       maxInFlightBatches: 1 + random.below(3),
-      allowedBatchRows: random.below(3) === 0 ? [maxBatchRows, 1 + random.below(maxBatchRows), 1] : undefined,
+      allowedBatchRows: random.below(3) === 0 ? randomSizes(random, maxBatchRows) : undefined,
       onBatch: (event) => void this.#events.push(event),
     };
     this.#settings = batchSettings(this.#batching);
     this.#kinds = randomKinds(random);
+    this.#rowLimit = random.below(4) === 0 ? 1 + random.below(8) : Number.POSITIVE_INFINITY;
     const none = transportOf(() => Promise.reject(new Error("expected predict calls only")), { close: async () => undefined });
     const next: Transport = { ...none, predict: (spec, inputs, options) => this.#serve(spec, inputs, options) };
     this.#transport = withBatching(next, { endpoint: "h:8500", transport: "grpc" }, this.#clock);
@@ -211,6 +215,7 @@ class Schedule {
     const numbers = numbersOf(Object.values(inputs)[0] as AnyTensor);
     const callers = this.#callersOf(numbers);
     const [one] = callers as [Caller];
+    const rows = numbers.length / one.kind.width;
     const first = one.requests[0];
     const request: Request = {
       callers,
@@ -235,10 +240,11 @@ class Schedule {
       };
       signal?.addEventListener("abort", () => end(() => fail(signal.reason)));
       const answer = () => {
-        if (callers.some(({ isGuilty }) => isGuilty)) fail(serverError("INVALID_ARGUMENT"));
+        if (rows > this.#rowLimit) fail(this.#random.pick(tooLarge)());
+        else if (callers.some(({ isGuilty }) => isGuilty)) fail(serverError("INVALID_ARGUMENT"));
         else if (this.#random.below(8) === 0)
           fail(this.#random.pick([serverError("UNAVAILABLE"), serverError("INTERNAL"), new Error("no")]));
-        else resolve({ outputs: outputsOf(one.kind, numbers), modelSpec: { name: spec.name, signatureName: "s" } });
+        else resolve({ outputs: mapRecord(outputsOf(one.kind, numbers), inOneMemory), modelSpec: { name: spec.name, signatureName: "s" } });
       };
       const timers = [
         setTimeout(() => end(() => fail(serverError("DEADLINE_EXCEEDED"))), Math.max(deadline - performance.now(), 0)),
@@ -271,7 +277,7 @@ class Schedule {
     must(!one.isAlone || callers.length === 1, () => `${named(callers)}: expected a request of its own`);
     if (isDirect) {
       const isFit = this.#padded(kind, numbers).length === numbers.length;
-      must(kind.isOdd || one.saysAlone || (one.isAlone && isFit), () => `${named(callers)}: expected a batch`);
+      must(kind.isOdd || one.saysAlone || ((one.isAlone || this.#isLimited) && isFit), () => `${named(callers)}: expected a batch`);
       must(inputs === one.inputs && options.deadline === one.deadline, () => `${named(callers)}: expected the call as it came`);
       return;
     }
@@ -288,7 +294,8 @@ class Schedule {
     this.#checkRows(callers, inputs);
     const { maxInFlight } = this.#settings.limits;
     const inFlight = this.#inFlight(kind);
-    must(one.isAlone || inFlight < maxInFlight, () => `${named(callers)}: ${inFlight} requests were in flight, ${maxInFlight} may be`);
+    const isCounted = !one.isAlone && (callers.length > 1 || !this.#isLimited);
+    must(!isCounted || inFlight < maxInFlight, () => `${named(callers)}: ${inFlight} requests were in flight, ${maxInFlight} may be`);
   }
 
   /** The rows of a batch are its callers', within the limits, and the padding. */
@@ -298,7 +305,8 @@ class Schedule {
     const numbers = callers.flatMap((caller) => caller.numbers);
     const padded = this.#padded(kind, numbers);
     const isWithin = numbers.length / kind.width <= maxRows && bytesOf(inputsOf(kind, padded)) <= maxBytes;
-    must(isAlone || isWithin, () => `${named(callers)}: ${numbers.length / kind.width} rows are more than a batch may have`);
+    const isAllowed = isWithin && padded.length / kind.width <= (this.#batching.maxBatchRows as number);
+    must(isAlone || isAllowed, () => `${named(callers)}: ${numbers.length / kind.width} rows are more than a batch may have`);
     // Once the padding's output did not fit, calls are sent again without it.
     const choices = kind.isOdd ? [numbers, padded] : [padded];
     must(
@@ -316,7 +324,10 @@ class Schedule {
       isSameTensors(outputs, expected),
       () => `call ${id}: expected ${Object.values(expected).map(numbersOf)}, got ${JSON.stringify(outputs)}`,
     );
-    for (const { dtype, values } of Object.values(outputs)) this.#checkOwn(caller, dtype === "string" ? values : values.buffer);
+    for (const { dtype, values } of Object.values(outputs)) {
+      const memory = dtype === "string" ? new Set([values, ...values, ...values.map(({ buffer }) => buffer)]) : [values.buffer];
+      for (const one of memory) this.#checkOwn(caller, one);
+    }
     must(performance.now() <= deadline + 1, () => `call ${id} was answered after its deadline`);
   }
 
@@ -345,7 +356,9 @@ class Schedule {
       return;
     }
     must(isRefused !== true || kind.isOdd, unexpected);
-    if (code === "INVALID_ARGUMENT") must(isGuilty, unexpected);
+    const isTooLarge = this.#padded(kind, caller.numbers).length / kind.width > this.#rowLimit;
+    if (code === "INVALID_ARGUMENT") must(isGuilty || isTooLarge, unexpected);
+    if (code === "RESOURCE_EXHAUSTED") must(isTooLarge, unexpected);
     if (code === "DEADLINE_EXCEEDED") must(now > deadline - minRemainingMs, unexpected);
     else must(String(error) === String(requests.at(-1)?.error), unexpected);
   }
@@ -391,6 +404,11 @@ class Schedule {
     return !isOut && !caller.isAlone && caller.rows > 0 && caller.requests.length === 0;
   }
 
+  /** Whether calls may be sent alone, as the rows that fit have shown. */
+  get #isLimited(): boolean {
+    return this.#rowLimit < Number.POSITIVE_INFINITY;
+  }
+
   #isFullFor(rows: number): boolean | "maybe" {
     const { maxQueuedRows } = this.#settings;
     const queued = this.#callers.filter((caller) => this.#isQueued(caller));
@@ -401,7 +419,7 @@ class Schedule {
       this.#requests.some(({ first, isSettled, callers: [one] }) => first !== undefined && !isSettled && one?.kind === kind);
     const isCertain = ({ deadline, isRefused, kind }: Caller) =>
       deadline - now >= minRemainingMs && isRefused === false && !isDivided(kind);
-    return rows + rowsOf(queued.filter(isCertain)) > maxQueuedRows || "maybe";
+    return (!this.#isLimited && rows + rowsOf(queued.filter(isCertain)) > maxQueuedRows) || "maybe";
   }
 
   /** The requests of a kind in flight, without those of calls that must not share. */
@@ -414,6 +432,12 @@ class Schedule {
     }).length;
   }
 }
+
+/** How a request is refused that is too large, by a limit of bytes or of rows. */
+const tooLarge = [
+  () => serverError("RESOURCE_EXHAUSTED", "Received message larger than max (9 vs 8)"),
+  () => serverError("INVALID_ARGUMENT", "Task size 9 is larger than maximum input batch size 8"),
+];
 
 const metadata = { key: "value" };
 const plain: Kind = { spec: { name: "a" }, names: ["x"], dtype: "float32", width: 1, options: {}, isOdd: false };
@@ -437,6 +461,12 @@ const kinds: readonly Kind[] = [
   { ...plain, spec: { name: "a", versionLabel: "2" } },
   { ...plain, spec: { name: "a", signatureName: "s" } },
 ];
+
+/** Sizes of which at least one is no more than the limit, and one no less. */
+function randomSizes(random: Random, maxBatchRows: number): number[] {
+  const others = Array.from({ length: random.below(3) }, () => 1 + random.below(12));
+  return [maxBatchRows + random.below(5), 1 + random.below(maxBatchRows), ...others];
+}
 
 /** One to three kinds; one of their models may be odd. */
 function randomKinds(random: Random): Kind[] {
@@ -467,6 +497,19 @@ function outputsOf(kind: Kind, numbers: readonly number[]): Record<string, AnyTe
 function tensorOf({ dtype, width }: Kind, numbers: readonly number[]): AnyTensor {
   const shape = [numbers.length / width, width];
   return dtype === "string" ? tensor(dtype, shape, numbers.map(textOf)) : tensor(dtype, shape, numbers);
+}
+
+/** As decoders may make it: all strings stand in one memory. */
+function inOneMemory(value: AnyTensor): AnyTensor {
+  if (value.dtype !== "string") return value;
+  const memory = new Uint8Array(value.values.reduce((length, text) => length + text.length, 0));
+  let end = 0;
+  const texts = value.values.map((text) => {
+    memory.set(text, end);
+    end += text.length;
+    return memory.subarray(end - text.length, end);
+  });
+  return tensor("string", value.shape, texts);
 }
 
 /** Texts of very different lengths, which are read as the number all the same. */
