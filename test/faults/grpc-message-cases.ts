@@ -92,7 +92,7 @@ const predict: readonly FaultCase[] = [
   onMessage("answers predict with a huge shape that holds a 0", predictResponse(tensorProto(dtypes.float32, [2 ** 30, 0])), succeeds),
   onMessage(
     "answers predict with 1,000 outputs of huge shapes",
-    Buffer.concat(new Array(1000).fill(predictResponse(tensorProto(dtypes.float32, [2 ** 23])))),
+    Buffer.concat(Array.from({ length: 1000 }, (_, index) => predictResponse(tensorProto(dtypes.float32, [2 ** 23]), `y${index}`))),
     tensorError(/limited to/),
     { maxGrowthBytes: 72 * mebibyte },
   ),
