@@ -176,7 +176,7 @@ const maxOutputs = 65_536;
 export function decodePredictResponse(bytes: Uint8Array): PredictResult {
   const reader = new WireReader(bytes);
   const budget = expansionBudget();
-  const ranges: OutputRanges = Object.create(null);
+  const ranges = new Map<string, readonly number[]>();
   let entries = 0;
   const modelSpec: { name: string; version?: bigint; signatureName: string } = { name: "", signatureName: "" };
   while (reader.position < reader.end) {
@@ -192,17 +192,12 @@ export function decodePredictResponse(bytes: Uint8Array): PredictResult {
     reader.leave(outerEnd);
   }
   const outputs: Record<string, AnyTensor> = Object.create(null);
-  for (const name of Object.keys(ranges)) {
-    const tensorReader = mergedReader(bytes, ranges[name] as readonly number[]);
-    outputs[name] = decodeTensor(tensorReader, `output ${quotedName(name)}`, budget);
-  }
+  for (const [name, values] of ranges) outputs[name] = decodeTensor(mergedReader(bytes, values), `output ${quotedName(name)}`, budget);
   return { outputs, modelSpec };
 }
 
-/** Where the value of each output stands. */
-type OutputRanges = Record<string, readonly number[]>;
-
-function findOutput(reader: WireReader, outputs: OutputRanges): void {
+/** Finds where the value of an output stands. */
+function findOutput(reader: WireReader, outputs: Map<string, readonly number[]>): void {
   let name = "";
   // Start and end of each value in turn: one, unless somebody means to be difficult.
   const values: number[] = [];
@@ -217,7 +212,7 @@ function findOutput(reader: WireReader, outputs: OutputRanges): void {
     else addRange(values, reader.position, end);
     reader.position = end;
   }
-  outputs[name] = values;
+  outputs.set(name, values);
 }
 
 /** Reads several parts of one message, which protobuf defines as reading them one after the other. */
